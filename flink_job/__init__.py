@@ -1,0 +1,1 @@
+"""The job: settings, graph, sources, sinks, command line, replay and reports."""

@@ -1,0 +1,215 @@
+"""What is spent on the expert and how far the loop is, shared by all subtasks of a task.
+
+Counts only ever come as absolute numbers or under an id, so that a subtask which replays its
+events after a failure neither counts nor pays twice.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final, Generic, Protocol, TypeVar
+
+from model_store.errors import StoreMisconfigured
+
+V = TypeVar("V")
+# The unit of expiry in Redis.
+_MIN_TTL_S: Final = 0.001
+
+
+@dataclass(frozen=True)
+class Usage:
+    """The counts of a task, over all its shards.
+
+    Attributes
+    ----------
+    seen
+        Events decided or deferred.
+    deferred
+        Events sent to the expert, a part of `seen`.
+    settled
+        Verdicts that the trainer has consumed.
+    reserved
+        Calls to the expert that were granted.
+    """
+
+    seen: int
+    deferred: int
+    settled: int
+    reserved: int
+
+
+class Ledger(Protocol):
+    """The counts of one task. Every count moves in one atomic step; repeating a call is safe.
+
+    On a network, each may raise `StoreUnavailable`, after which it may or may not have happened.
+    """
+
+    def progress(self, shard: str, *, seen: int, deferred: int) -> Usage:
+        """Set how far a shard is, and return the counts of all shards together.
+
+        Parameters
+        ----------
+        shard
+            Counted by one subtask at a time.
+        seen, deferred
+            Of this shard since the job began, not since the last call; a restored shard may go
+            back. ``0 <= deferred <= seen``, else `ValueError`.
+        """
+        ...
+
+    def settle(self, settled: int) -> None:
+        """Set how many verdicts the trainer has consumed since the job began, 0 or more."""
+        ...
+
+    def usage(self) -> Usage:
+        """Return the counts."""
+        ...
+
+    def reserve(self, call_ids: Sequence[str], cap: int | None) -> list[bool]:
+        """Grant calls to the expert while fewer than `cap` were granted in all.
+
+        Parameters
+        ----------
+        call_ids
+            Any text, one id for each call. An id that was granted within the last ttl is granted
+            again without being counted again, even at the cap. An id that was not granted is
+            not remembered.
+        cap
+            The most calls that the job may ever make; None for no limit.
+
+        Returns
+        -------
+        list of bool
+            In the order of `call_ids`.
+        """
+        ...
+
+    def remember(self, answers: Mapping[str, bytes]) -> None:
+        """Keep answers of the expert by event id for the ttl, in place of earlier ones."""
+        ...
+
+    def recall(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """Return those answers that are still there."""
+        ...
+
+
+class MemoryLedger:
+    """A `Ledger` in the memory of one process, safe for its threads.
+
+    Parameters
+    ----------
+    ttl_s
+        How long ids and answers are remembered, in seconds.
+    monotonic
+        A clock in seconds that never goes back.
+    """
+
+    def __init__(self, *, ttl_s: float, monotonic: Callable[[], float]) -> None:
+        check_ttl(ttl_s)
+        self._lock = Lock()
+        self._shards: dict[str, tuple[int, int]] = {}
+        self._settled = 0
+        self._reserved = 0
+        self._calls: _Expiring[bool] = _Expiring(ttl_s, monotonic)
+        self._answers: _Expiring[bytes] = _Expiring(ttl_s, monotonic)
+
+    def progress(self, shard: str, *, seen: int, deferred: int) -> Usage:
+        """See `Ledger.progress`."""
+        check_progress(seen, deferred)
+        with self._lock:
+            self._shards[shard] = (seen, deferred)
+            return self._usage()
+
+    def settle(self, settled: int) -> None:
+        """See `Ledger.settle`."""
+        check_settled(settled)
+        with self._lock:
+            self._settled = settled
+
+    def usage(self) -> Usage:
+        """See `Ledger.usage`."""
+        with self._lock:
+            return self._usage()
+
+    def reserve(self, call_ids: Sequence[str], cap: int | None) -> list[bool]:
+        """See `Ledger.reserve`."""
+        with self._lock:
+            return [self._reserve(call_id, cap) for call_id in call_ids]
+
+    def remember(self, answers: Mapping[str, bytes]) -> None:
+        """See `Ledger.remember`."""
+        with self._lock:
+            for event_id, answer in answers.items():
+                self._answers.put(event_id, answer)
+
+    def recall(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """See `Ledger.recall`."""
+        with self._lock:
+            found = {event_id: self._answers.get(event_id) for event_id in ids}
+        return {event_id: answer for event_id, answer in found.items() if answer is not None}
+
+    def _usage(self) -> Usage:
+        return Usage(
+            seen=sum(seen for seen, _ in self._shards.values()),
+            deferred=sum(deferred for _, deferred in self._shards.values()),
+            settled=self._settled,
+            reserved=self._reserved,
+        )
+
+    def _reserve(self, call_id: str, cap: int | None) -> bool:
+        if self._calls.get(call_id) is None:
+            if cap is not None and self._reserved >= cap:
+                return False
+            self._reserved += 1
+        self._calls.put(call_id, True)
+        return True
+
+
+class _Expiring(Generic[V]):
+    # The ttl is one for all, so the order of insertion is the order of expiry.
+    def __init__(self, ttl_s: float, monotonic: Callable[[], float]) -> None:
+        self._ttl_s = ttl_s
+        self._monotonic = monotonic
+        self._entries: OrderedDict[str, tuple[float, V]] = OrderedDict()
+
+    def get(self, key: str) -> V | None:
+        self._expire()
+        entry = self._entries.get(key)
+        return None if entry is None else entry[1]
+
+    def put(self, key: str, value: V) -> None:
+        self._expire()
+        self._entries[key] = (self._monotonic() + self._ttl_s, value)
+        self._entries.move_to_end(key)
+
+    def _expire(self) -> None:
+        now = self._monotonic()
+        while self._entries:
+            key, (expires, _) = next(iter(self._entries.items()))
+            if expires > now:
+                return
+            del self._entries[key]
+
+
+def check_progress(seen: int, deferred: int) -> None:
+    """Raise `ValueError` unless ``0 <= deferred <= seen``."""
+    if not 0 <= deferred <= seen:
+        msg = f"{deferred} deferred of {seen} seen events is impossible"
+        raise ValueError(msg)
+
+
+def check_settled(settled: int) -> None:
+    """Raise `ValueError` on a negative count."""
+    if settled < 0:
+        msg = f"{settled} settled verdicts are impossible"
+        raise ValueError(msg)
+
+
+def check_ttl(ttl_s: float) -> None:
+    """Raise `StoreMisconfigured` on a ttl below a millisecond."""
+    if ttl_s < _MIN_TTL_S:
+        raise StoreMisconfigured(
+            f"A ttl of {ttl_s} s remembers nothing.",
+            "set it well above the longest recovery of the job.",
+        )

@@ -1,0 +1,1 @@
+"""How an event is decided and how the cascade learns."""

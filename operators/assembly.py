@@ -1,0 +1,91 @@
+"""Builds the core's objects from its settings: the one place where kinds become classes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from model_store.ledger import Ledger
+from operators.budget import SpendingPlan
+from operators.core.cascade import Cascade
+from operators.core.trainer import Trainer
+from operators.expert.desk import ExpertDesk
+from operators.expert.openai_expert import OpenAIExpert, api_key
+from operators.expert.port import Expert
+from operators.expert.recorded import RecordedExpert
+from operators.levels.cached import CachedLearner
+from operators.levels.linear import LinearLearner
+from operators.levels.linear_onnx import LinearLevel
+from operators.levels.port import Learner
+from operators.policy.budgeted import BudgetedLearner, BudgetedPolicy
+from operators.policy.paper import PaperPolicy, gates_for
+from operators.policy.paper_learning import PaperLearner
+from operators.policy.port import Policy, PolicyLearner
+from operators.settings import (
+    BudgetedSettings,
+    CascadeSettings,
+    OpenAIExpertSettings,
+    PriceSettings,
+    RetrySettings,
+)
+
+
+def build_cascade(settings: CascadeSettings, ledger: Ledger) -> Cascade:
+    """The serving side: small levels and policy, before their first release."""
+    labels = len(settings.task.labels)
+    levels = [LinearLevel(level, labels) for level in settings.levels]
+    return Cascade(settings.task, levels, _policy(settings), ledger)
+
+
+def _policy(settings: CascadeSettings) -> Policy:
+    plan = SpendingPlan(settings.budget)
+    levels, labels = len(settings.levels), len(settings.task.labels)
+    if isinstance(settings.policy, BudgetedSettings):
+        return BudgetedPolicy(settings.policy, levels, plan, settings.seed)
+    return PaperPolicy(settings.policy, levels, labels, plan, settings.seed)
+
+
+def build_trainer(settings: CascadeSettings) -> Trainer:
+    """The learning side: learners and the policy's learner, knowing nothing yet."""
+    labels = len(settings.task.labels)
+    learners: Sequence[Learner] = [
+        LinearLearner(level, labels, settings.seed + i) for i, level in enumerate(settings.levels)
+    ]
+    if isinstance(settings.policy, BudgetedSettings):
+        policy: PolicyLearner = BudgetedLearner(settings.policy, len(learners))
+        return Trainer(learners, policy)
+    gates = gates_for(settings.policy, len(learners))
+    learners = [
+        CachedLearner(learner, gate.cache, settings.policy.aggregate, settings.seed)
+        for learner, gate in zip(learners, gates, strict=True)
+    ]
+    costs = [level.cost for level in settings.levels]
+    return Trainer(learners, PaperLearner(settings.policy, costs, labels, settings.seed))
+
+
+def build_desk(settings: CascadeSettings, ledger: Ledger) -> ExpertDesk:
+    """The expert with its retries and its budget. Call it on the event loop that will use it.
+
+    Raises
+    ------
+    ValueError
+        If the expert's key is not in the environment.
+    """
+    chosen = settings.expert
+    if isinstance(chosen, OpenAIExpertSettings):
+        expert: Expert = OpenAIExpert(chosen, settings.task, api_key(chosen))
+        retry, price, concurrency = chosen.retry, chosen.price, chosen.concurrency
+    else:
+        expert = RecordedExpert(settings.task.labels)
+        retry, price, concurrency = RetrySettings(attempts=1), PriceSettings(), 1
+    return ExpertDesk(
+        expert,
+        ledger,
+        SpendingPlan(settings.budget),
+        retry=retry,
+        price=price,
+        concurrency=concurrency,
+        sleep=asyncio.sleep,
+        monotonic=time.monotonic,
+    )

@@ -1,0 +1,71 @@
+"""The spending plan: how many calls may have been made by now, and the rate to go on at."""
+
+from __future__ import annotations
+
+import math
+
+from model_store.ledger import Usage
+from operators.settings import BudgetSettings
+
+
+class SpendingPlan:
+    """Turns a budget into a hard cap and a rate to steer by.
+
+    Parameters
+    ----------
+    budget
+        What may be spent; None for no limit.
+
+    Raises
+    ------
+    ValueError
+        If the budget counts calls over the whole stream, but not over how many events.
+    """
+
+    def __init__(self, budget: BudgetSettings | None) -> None:
+        if budget is not None and budget.calls is not None and budget.events is None:
+            message = "budget.calls needs budget.events for a source whose length is not known"
+            raise ValueError(message)
+        self._budget = budget
+
+    def cap(self, seen: int) -> int | None:
+        """Calls that may have been reserved at the most once `seen` events were decided."""
+        budget = self._budget
+        if budget is None:
+            return None
+        if budget.calls is not None:
+            return budget.calls
+        assert budget.share is not None
+        return math.floor(budget.share * (seen + budget.burst))
+
+    def left(self, usage: Usage) -> int | None:
+        """Calls that can still be reserved now, deferrals under way taken off."""
+        cap = self.cap(usage.seen)
+        return None if cap is None else max(0, cap - committed(usage))
+
+    def rate(self, usage: Usage, horizon: int) -> float:
+        """Share of the next `horizon` events that should be sent, to be on plan after them."""
+        if self._budget is None:
+            return 1.0
+        due = self._planned(usage.seen + horizon) - committed(usage)
+        return min(1.0, max(0.0, due / horizon))
+
+    def _planned(self, events: int) -> float:
+        budget = self._budget
+        assert budget is not None
+        if budget.calls is not None:
+            assert budget.events is not None
+            progress = min(1.0, events / budget.events) if budget.events else 1.0
+            return float(budget.calls * progress**budget.pace)
+        assert budget.share is not None
+        # The burst is spent early, at a rate that starts at twice the share and falls towards it.
+        ahead = budget.burst * events / (events + budget.burst) if budget.burst else 0.0
+        return budget.share * (events + ahead)
+
+
+def committed(usage: Usage) -> int:
+    """Calls reserved so far, and one for each deferral that has no verdict yet.
+
+    A deferral whose call is in flight counts twice for that moment, on the safe side.
+    """
+    return usage.reserved + max(0, usage.deferred - usage.settled)

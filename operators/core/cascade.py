@@ -1,0 +1,232 @@
+"""The cascade: decides chunks of events with the small levels, defers the rest to the expert."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from model_store.errors import StoreError
+from model_store.ledger import Ledger, Usage
+from model_store.manifest import Release
+from operators.levels.port import Level, Probabilities, under
+from operators.policy.port import PREFIX, Policy, Routing, Rows
+from operators.records import Decision, Deferral, Event, Opinion
+from operators.settings import TaskSettings
+
+STATE_VERSION = 1
+
+
+class ShardState(msgspec.Struct, frozen=True):
+    """What a shard's keyed state holds between two chunks."""
+
+    version: int = STATE_VERSION
+    seen: int = 0
+    deferred: int = 0
+    scores: list[float] = []
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a chunk: each event is in exactly one of the two."""
+
+    decisions: list[Decision]
+    deferrals: list[Deferral]
+
+
+class _Asked:
+    """The chunk as a policy sees it: levels are evaluated on the rows it asks about, no others."""
+
+    def __init__(
+        self, events: Sequence[Event], levels: Sequence[Level], labels: int, trained: bool
+    ) -> None:
+        self.ids = [event.id for event in events]
+        self.levels = len(levels)
+        self.labels = labels
+        self.trained = trained
+        self.reached = np.zeros((len(levels), len(events)), np.bool_)
+        self.opinions = np.zeros((len(levels), len(events), labels))
+        self._texts = [event.text for event in events]
+        self._ask = levels
+
+    def ask(self, level: int, rows: Rows) -> Probabilities:
+        """Evaluate a level on these rows."""
+        opinion = self._ask[level].predict([self._texts[row] for row in rows])
+        self.reached[level, rows] = True
+        self.opinions[level, rows] = opinion
+        return opinion
+
+
+class Cascade:
+    """Decides what it can and defers the rest.
+
+    Parameters
+    ----------
+    levels
+        The small levels, cheapest first; the expert is not among them.
+    policy
+        Which events go on to the expert.
+    ledger
+        Where this cascade reports how far it is, and learns what all of them have spent.
+
+    Notes
+    -----
+    One object serves all shards of a subtask. What must survive a failure is `snapshot`, by
+    shard; the release and the ledger's counts are fetched anew.
+    """
+
+    def __init__(
+        self, task: TaskSettings, levels: Sequence[Level], policy: Policy, ledger: Ledger
+    ) -> None:
+        self._task = task
+        self._levels = levels
+        self._policy = policy
+        self._ledger = ledger
+        self._release: str | None = None
+        self._usage: Usage | None = None
+        self._shards: dict[str, ShardState] = {}
+        self.ledger_error: StoreError | None = None
+        """Why the last report to the ledger failed, if it did."""
+
+    @property
+    def release(self) -> str | None:
+        """The release that decides now."""
+        return self._release
+
+    def load(self, release: Release) -> None:
+        """Serve a release from the next chunk on: all of it, or none if any part does not fit.
+
+        Raises
+        ------
+        model_store.errors.TensorMismatch
+            If the release was made for other levels; the one in use stays.
+        """
+        staged = [level.stage(under(level.name, release.tensors)) for level in self._levels]
+        policy = self._policy.stage(under(PREFIX, release.tensors))
+        for level, weights in zip(self._levels, staged, strict=True):
+            level.swap(weights)
+        self._policy.swap(policy)
+        self._release = release.manifest.release
+
+    def knows(self, shard: str) -> bool:
+        """Whether this object has met the shard since it was made."""
+        return shard in self._shards
+
+    def restore(self, shard: str, state: bytes | None) -> None:
+        """Take up a shard where `snapshot` left it; None starts afresh.
+
+        Raises
+        ------
+        msgspec.ValidationError
+            If the bytes are no state of a shard.
+        ValueError
+            If they were written by a version with another layout.
+        """
+        restored = msgspec.msgpack.decode(state, type=ShardState) if state else ShardState()
+        if restored.version != STATE_VERSION:
+            message = (
+                f"state of shard {shard!r} has version {restored.version}, not {STATE_VERSION}: "
+                "restore it with the release of this software that wrote it"
+            )
+            raise ValueError(message)
+        self._shards[shard] = restored
+        self._policy.recall(restored.scores)
+
+    def snapshot(self, shard: str) -> bytes:
+        """State of a shard after its last chunk."""
+        return msgspec.msgpack.encode(self._shards[shard])
+
+    def decide(self, shard: str, events: Sequence[Event]) -> Outcome:
+        """Decide or defer every event of a chunk.
+
+        The texts of the events reach nothing but the levels; nothing here waits for the expert.
+        """
+        if not self.knows(shard):
+            self.restore(shard, None)
+        asked = _Asked(events, self._levels, len(self._task.labels), self._release is not None)
+        routing = self._policy.route(asked, self._current_usage())
+        outcome = self._outcome(events, asked, routing)
+        before = self._shards[shard]
+        self._shards[shard] = ShardState(
+            seen=before.seen + len(events),
+            deferred=before.deferred + len(outcome.deferrals),
+            scores=self._policy.recent(),
+        )
+        self._report(shard, len(events), len(outcome.deferrals))
+        return outcome
+
+    def _outcome(self, events: Sequence[Event], asked: _Asked, routing: Routing) -> Outcome:
+        decisions, deferrals = [], []
+        best = routing.probabilities.argmax(axis=1)
+        for row, event in enumerate(events):
+            probabilities = _rounded(routing.probabilities[row])
+            propensity = float(routing.propensity[row])
+            if routing.sent[row]:
+                opinions = tuple(
+                    Opinion(level.name, _rounded(asked.opinions[i, row]))
+                    for i, level in enumerate(self._levels)
+                    if asked.reached[i, row]
+                )
+                deferrals.append(
+                    Deferral(
+                        event,
+                        opinions,
+                        probabilities,
+                        self._levels[routing.level[row]].name,
+                        routing.reasons[row],
+                        propensity,
+                        self._release,
+                    )
+                )
+                continue
+            decisions.append(
+                Decision(
+                    id=event.id,
+                    key=event.key,
+                    task=event.task,
+                    time=event.time,
+                    label=self._task.labels[best[row]],
+                    probabilities=probabilities,
+                    level=self._levels[routing.level[row]].name,
+                    release=self._release,
+                    reason=routing.reasons[row],
+                    propensity=propensity,
+                    degraded=bool(routing.degraded[row]),
+                )
+            )
+        return Outcome(decisions, deferrals)
+
+    def _current_usage(self) -> Usage:
+        if self._usage is None:
+            try:
+                self._usage = self._ledger.usage()
+            except StoreError as error:
+                self.ledger_error = error
+                return Usage(seen=0, deferred=0, settled=0, reserved=0)
+        return self._usage
+
+    def _report(self, shard: str, seen: int, deferred: int) -> None:
+        """Tell the ledger; without one, go on by the own count: an estimate, and never too low."""
+        state = self._shards[shard]
+        try:
+            self._usage = self._ledger.progress(shard, seen=state.seen, deferred=state.deferred)
+            self.ledger_error = None
+        except StoreError as error:
+            self.ledger_error = error
+            last = self._usage or Usage(seen=0, deferred=0, settled=0, reserved=0)
+            self._usage = Usage(
+                seen=last.seen + seen,
+                deferred=last.deferred + deferred,
+                settled=last.settled,
+                reserved=last.reserved,
+            )
+
+
+_DIGITS = 6  # of a published probability: finer differences are noise, and only make bytes
+
+
+def _rounded(probabilities: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(round(float(p), _DIGITS) for p in probabilities)

@@ -1,0 +1,142 @@
+"""Imitation learning: the small levels and the policy learn from the expert's annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from safetensors import numpy as safetensors
+
+from model_store.manifest import Release
+from operators.levels.port import Learner, Tensors, prefixed, under
+from operators.policy.port import PREFIX, PolicyLearner
+from operators.records import Annotation
+
+SNAPSHOT_VERSION = 1
+_RECENT = 200  # annotations over which a level's agreement is averaged, exponentially
+
+
+class Counts(msgspec.Struct):
+    """What the trainer counts."""
+
+    version: int = SNAPSHOT_VERSION
+    annotations: int = 0
+    settled: int = 0
+    agreement: dict[str, float] = {}
+
+
+class Trainer:
+    """Teaches the small levels and the deferral policy.
+
+    Parameters
+    ----------
+    learners
+        Of the small levels, cheapest first.
+    policy
+        Of the deferral policy.
+
+    Notes
+    -----
+    Deterministic: the same lessons in the same chunks give the same weights, so a restored
+    snapshot followed by the lessons after it is the trainer that never stopped.
+    """
+
+    def __init__(self, learners: Sequence[Learner], policy: PolicyLearner) -> None:
+        self._learners = learners
+        self._policy = policy
+        self._counts = Counts()
+
+    @property
+    def annotations(self) -> int:
+        """Annotations learned so far."""
+        return self._counts.annotations
+
+    @property
+    def settled(self) -> int:
+        """Verdicts consumed so far, those without a label included."""
+        return self._counts.settled
+
+    def learn(self, annotations: Sequence[Annotation], settled: int) -> None:
+        """Learn from the annotations of a chunk of `settled` verdicts.
+
+        Every level is judged on what it would have said before it learns the answer, and the
+        policy learns from that.
+        """
+        self._counts.settled += settled
+        if not annotations:
+            return
+        texts = [annotation.text for annotation in annotations]
+        labels = np.array([annotation.label for annotation in annotations], np.intp)
+        propensity = np.array([annotation.propensity for annotation in annotations])
+        opinions = [learner.predict(texts) for learner in self._learners]
+        self._policy.learn(opinions, labels, propensity)
+        for learner, opinion in zip(self._learners, opinions, strict=True):
+            self._judge(learner.name, opinion.argmax(axis=1) == labels)
+            learner.learn(texts, labels.tolist())
+        self._counts.annotations += len(annotations)
+
+    def _judge(self, level: str, right: npt.NDArray[np.bool_]) -> None:
+        mean = self._counts.agreement.get(level, 0.0)
+        for seen, hit in enumerate(right, start=self._counts.annotations + 1):
+            mean += (float(hit) - mean) / min(seen, _RECENT)
+        self._counts.agreement[level] = mean
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """The weights of all levels and of the policy, to publish."""
+        weights = prefixed(
+            PREFIX, self._policy.tensors([learner.updates for learner in self._learners])
+        )
+        for learner in self._learners:
+            weights |= prefixed(learner.name, learner.tensors())
+        return weights
+
+    def stats(self) -> dict[str, float | int | str]:
+        """Facts about the weights, for the manifest.
+
+        ``agreement.<level>`` is measured on annotated events, before learning from them: on the
+        hard ones, so it understates what the level would get on the stream.
+        """
+        return {
+            "annotations": self._counts.annotations,
+            "settled": self._counts.settled,
+            **{f"agreement.{k}": round(v, 4) for k, v in self._counts.agreement.items()},
+        }
+
+    def adopt(self, release: Release) -> None:
+        """Go on from a release: after a rollback, or where another job has stopped."""
+        for learner in self._learners:
+            learner.adopt(under(learner.name, release.tensors))
+        self._policy.adopt(under(PREFIX, release.tensors))
+
+    def snapshot(self) -> bytes:
+        """Everything that learning depends on, as safetensors bytes."""
+        state = prefixed(PREFIX, self._policy.snapshot())
+        for learner in self._learners:
+            state |= prefixed(learner.name, learner.snapshot())
+        counts = msgspec.json.encode(self._counts)
+        state["counts"] = np.frombuffer(counts, np.uint8)
+        return safetensors.save({k: np.ascontiguousarray(v) for k, v in state.items()})
+
+    def restore(self, snapshot: bytes) -> None:
+        """Become the trainer that `snapshot` describes.
+
+        Raises
+        ------
+        ValueError
+            If it was written by a version with another layout.
+        """
+        state: Tensors = safetensors.load(snapshot)
+        counts = msgspec.json.decode(state["counts"].tobytes(), type=Counts)
+        if counts.version != SNAPSHOT_VERSION:
+            message = (
+                f"the trainer's state has version {counts.version}, not {SNAPSHOT_VERSION}: "
+                "restore it with the release of this software that wrote it"
+            )
+            raise ValueError(message)
+        for learner in self._learners:
+            learner.restore(under(learner.name, state))
+        self._policy.restore(under(PREFIX, state))
+        self._counts = counts

@@ -1,0 +1,62 @@
+"""What follows from a verdict: the event's decision, and the lesson for the trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from operators.records import Annotation, Decision, Lesson, Verdict
+
+EXPERT = "expert"
+"""Name of the last level, in decisions."""
+
+
+def to_decision(verdict: Verdict, labels: Sequence[str]) -> Decision:
+    """The expert's answer; without one the small levels' answer, marked degraded."""
+    deferral, answer = verdict.deferral, verdict.answer
+    event = deferral.event
+    if answer.label is not None:
+        label, level = answer.label, EXPERT
+        probabilities = tuple(float(name == label) for name in labels)
+    else:
+        label, level = labels[int(np.argmax(deferral.probabilities))], deferral.level
+        probabilities = deferral.probabilities
+    return Decision(
+        id=event.id,
+        key=event.key,
+        task=event.task,
+        time=event.time,
+        label=label,
+        probabilities=probabilities,
+        level=level,
+        release=deferral.release,
+        reason=deferral.reason,
+        propensity=deferral.propensity,
+        cost_usd_micros=answer.cost_usd_micros,
+        calls=answer.calls,
+        degraded=answer.label is None,
+        failure=answer.failure,
+    )
+
+
+def to_lesson(verdicts: Sequence[Verdict], labels: Sequence[str]) -> Lesson:
+    """The annotations of a chunk of verdicts; failures teach nothing but are settled too."""
+    index = {label: i for i, label in enumerate(labels)}
+    return Lesson(
+        annotations=tuple(
+            Annotation(
+                event_id=verdict.deferral.event.id,
+                text=verdict.deferral.event.text,
+                label=index[verdict.answer.label],
+                answer=int(np.argmax(verdict.deferral.probabilities))
+                if verdict.deferral.opinions
+                else None,
+                reason=verdict.deferral.reason,
+                propensity=verdict.deferral.propensity,
+            )
+            for verdict in verdicts
+            if verdict.answer.label is not None
+        ),
+        settled=len(verdicts),
+    )

@@ -1,0 +1,1 @@
+"""The last level: an LLM, or its recorded answers."""

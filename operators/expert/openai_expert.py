@@ -1,0 +1,117 @@
+"""The LLM behind any OpenAI-compatible chat completions endpoint."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import openai
+from pydantic import SecretStr
+
+from operators.expert.port import ExpertRefused, ExpertUnavailable, Reply
+from operators.expert.prompt import parse_label, system_message, user_message
+from operators.records import Event
+from operators.settings import OpenAIExpertSettings, TaskSettings
+
+_TOO_MANY, _SERVER_ERROR = 429, 500
+
+
+def api_key(settings: OpenAIExpertSettings) -> SecretStr:
+    """Read the key from the environment.
+
+    Raises
+    ------
+    ValueError
+        If the variable is not set, or empty.
+    """
+    key = os.environ.get(settings.api_key_env, "").strip()
+    if not key:
+        message = (
+            f"expert.api_key_env: the environment variable {settings.api_key_env} is not set. "
+            "Operator action: export it where the job runs (any text does for an endpoint that "
+            "asks for no key)."
+        )
+        raise ValueError(message)
+    return SecretStr(key)
+
+
+class OpenAIExpert:
+    """Asks an LLM for the label of one event a call.
+
+    The client retries nothing by itself: retries are paid, so they are made where the budget is
+    known. Must be made and used on one event loop.
+    """
+
+    def __init__(self, settings: OpenAIExpertSettings, task: TaskSettings, key: SecretStr) -> None:
+        self._settings = settings
+        self._labels = task.labels
+        self._system = system_message(task.prompt, task.labels)
+        self._client = openai.AsyncOpenAI(
+            api_key=key.get_secret_value(),
+            base_url=settings.base_url,
+            max_retries=0,
+            timeout=settings.timeout_s,
+            http_client=openai.DefaultAioHttpClient(),
+        )
+
+    async def ask(self, event: Event) -> Reply:
+        """Make one call.
+
+        Raises
+        ------
+        ExpertUnavailable
+            On a rate limit, a server error, a timeout or a broken connection.
+        ExpertRefused
+            If the request was refused, or the answer is none of the labels.
+        """
+        chosen = self._settings
+        options: dict[str, Any] = {}
+        if chosen.temperature is not None:
+            options["temperature"] = chosen.temperature
+        try:
+            completion = await self._client.chat.completions.create(
+                model=chosen.model,
+                messages=[
+                    {"role": "system", "content": self._system},
+                    {"role": "user", "content": user_message(event.text, chosen.max_chars)},
+                ],
+                max_completion_tokens=chosen.max_tokens,
+                **options,
+            )
+        except openai.APITimeoutError as error:
+            raise ExpertUnavailable("timeout") from error
+        except openai.APIConnectionError as error:
+            raise ExpertUnavailable("connection") from error
+        except openai.APIStatusError as error:
+            raise _failed(error) from error
+        except openai.APIError as error:  # an answer that is no chat completion
+            raise ExpertRefused("malformed") from error
+        usage = completion.usage
+        tokens_in = usage.prompt_tokens if usage else 0
+        tokens_out = usage.completion_tokens if usage else 0
+        content = completion.choices[0].message.content if completion.choices else None
+        label = parse_label(content, self._labels)
+        if label is None:
+            raise ExpertRefused("nonsense", tokens_in=tokens_in, tokens_out=tokens_out)
+        return Reply(label, tokens_in, tokens_out)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+
+def _failed(error: openai.APIStatusError) -> ExpertUnavailable | ExpertRefused:
+    status = error.status_code
+    if status == _TOO_MANY:
+        return ExpertUnavailable("rate_limit", retry_after_s=_retry_after(error))
+    if status >= _SERVER_ERROR:
+        return ExpertUnavailable("server_error", retry_after_s=_retry_after(error))
+    return ExpertRefused(f"http_{status}")
+
+
+def _retry_after(error: openai.APIStatusError) -> float | None:
+    """Seconds that the provider asks for; None if it does not say, or not in seconds."""
+    try:
+        return max(0.0, float(error.response.headers.get("retry-after", "")))
+    except ValueError:
+        return None

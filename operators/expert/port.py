@@ -1,0 +1,74 @@
+"""What an expert is: one call, one label, or an error that says whether to try again.
+
+::
+
+    ExpertError
+    ├── ExpertUnavailable   trying again may help: rate limit, server error, timeout, connection
+    └── ExpertRefused       trying again will not help: no label in the answer, wrong key, no record
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from operators.records import Event
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A label from one call, and what the call cost."""
+
+    label: str
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+class ExpertError(Exception):
+    """No label came of a call.
+
+    Parameters
+    ----------
+    kind
+        Short name of what happened, for metrics and decisions.
+    tokens_in, tokens_out
+        What was paid all the same.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        retry_after_s: float | None = None,
+        tokens_in: int = 0,
+        tokens_out: int = 0,
+    ) -> None:
+        self.kind = kind
+        self.retry_after_s = retry_after_s
+        self.tokens_in = tokens_in
+        self.tokens_out = tokens_out
+        super().__init__(kind)
+
+
+class ExpertUnavailable(ExpertError):
+    """The expert could not answer now; another call may."""
+
+
+class ExpertRefused(ExpertError):
+    """The expert gave no usable answer, and the same call would end the same way."""
+
+
+class Expert(Protocol):
+    """The expert of a task. Never answers with anything but one of the task's labels."""
+
+    async def ask(self, event: Event) -> Reply:
+        """Make one call.
+
+        Raises
+        ------
+        ExpertError
+            If it ended without a label.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections."""

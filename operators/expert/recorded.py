@@ -1,0 +1,40 @@
+"""An expert that replays recorded answers of an LLM, for studies and for free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from operators.expert.port import ExpertRefused, Reply
+from operators.expert.prompt import parse_label
+from operators.records import Event
+
+
+class RecordedExpert:
+    """Answers with what the source recorded beside the event.
+
+    Parameters
+    ----------
+    labels
+        The task's labels; a record that is none of them is no answer.
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._labels = labels
+
+    async def ask(self, event: Event) -> Reply:
+        """Read the record.
+
+        Raises
+        ------
+        ExpertRefused
+            If there is none, or it is none of the labels.
+        """
+        if not event.recorded:
+            raise ExpertRefused("no_record")
+        label = parse_label(event.recorded, self._labels)
+        if label is None:
+            raise ExpertRefused("nonsense")
+        return Reply(label)
+
+    async def close(self) -> None:
+        """Nothing to let go of."""

@@ -1,0 +1,1 @@
+"""The core inside Flink: process functions, an async function, keyed state."""

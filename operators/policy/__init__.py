@@ -1,0 +1,1 @@
+"""Deferral policies: which events go to the expert, and how that is learned."""

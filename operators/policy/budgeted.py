@@ -1,0 +1,194 @@
+"""The default policy: a confidence gate whose threshold spends exactly what the budget allows.
+
+Events are ranked by how unsure the small levels are together; the threshold is the quantile of the
+latest scores that meets the spending plan, so there is no weight to tune and no cliff to fall off.
+A small random share of the accepted answers is audited: the only honest source of agreement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model_store.ledger import Usage
+from operators.budget import SpendingPlan
+from operators.coins import coins
+from operators.levels.port import Probabilities, Tensors, expect
+from operators.policy import ensemble, exits
+from operators.policy.port import Chunk, Routing, Rows, everything
+from operators.policy.threshold import ScoreWindow, highest
+from operators.records import Reason
+from operators.settings import BudgetedSettings
+
+_KEPT_SCORES = 64  # scores that each shard's state remembers, to refill the window after a restore
+_TIE_BREAK = 1e-9  # equal scores are ordered by chance, so that a quantile splits them
+
+
+@dataclass(frozen=True)
+class _Weights:
+    ensemble: npt.NDArray[np.float64]
+    gates: npt.NDArray[np.float64]
+
+
+class BudgetedPolicy:
+    """Serving half of the budgeted confidence gate.
+
+    Parameters
+    ----------
+    levels
+        Number of small levels.
+    plan
+        What may be spent, and when.
+    seed
+        Of the audits.
+    """
+
+    def __init__(
+        self, settings: BudgetedSettings, levels: int, plan: SpendingPlan, seed: int
+    ) -> None:
+        self._settings = settings
+        self._levels = levels
+        self._plan = plan
+        self._seed = seed
+        self._window = ScoreWindow(settings.window)
+        self._threshold = np.inf
+        self._weights = _Weights(np.ones(levels), np.tile(exits.FIRST, (levels - 1, 1)))
+
+    def stage(self, tensors: Tensors) -> object:
+        """Check a release's ensemble weights (levels,) and exit gates (levels - 1, 2).
+
+        Raises
+        ------
+        model_store.errors.TensorMismatch
+            If one is missing or has another shape.
+        """
+        shapes = {"ensemble": (self._levels,), "gates": (self._levels - 1, 2)}
+        return _Weights(
+            **{
+                name: expect(tensors, name, np.float32, shape).astype(np.float64)
+                for name, shape in shapes.items()
+            }
+        )
+
+    def swap(self, staged: object) -> None:
+        """Serve what `stage` returned from now on."""
+        assert isinstance(staged, _Weights)
+        self._weights = staged
+
+    def recent(self) -> list[float]:
+        """The latest deferral scores."""
+        return self._window.latest(_KEPT_SCORES)
+
+    def recall(self, scores: Sequence[float]) -> None:
+        """Take up scores that a shard's state remembers."""
+        self._window.extend(scores)
+
+    def route(self, chunk: Chunk, usage: Usage) -> Routing:
+        """Send the events of which the small levels are least sure, as many as the plan allows."""
+        audit = self._settings.audit
+        audited = coins(self._seed, "audit", chunk.ids) < audit
+        probabilities, level, score = self._consult(chunk, audited)
+        self._window.extend(score.tolist())
+
+        left = self._plan.left(usage)
+        rate = self._plan.rate(usage, self._settings.horizon)
+        if rate > 0:  # audits take their part of the plan first
+            self._threshold = self._window.threshold((rate - audit) / (1 - audit))
+        wanted = score >= self._threshold
+        asked = highest(score, wanted, left)
+        spare = None if left is None else left - int(asked.sum())
+        checked = highest(score, audited & ~wanted, spare)
+
+        open_to_audit = audit if spare is None or spare > 0 else 0.0
+        why = Reason.POLICY if chunk.trained else Reason.WARMUP
+        reasons = [
+            why if a else Reason.AUDIT if c else Reason.BUDGET if w else Reason.ACCEPTED
+            for a, c, w in zip(asked, checked, wanted, strict=True)
+        ]
+        return Routing(
+            probabilities,
+            level,
+            sent=asked | checked,
+            reasons=reasons,
+            propensity=np.where(
+                asked, 1.0, np.where(checked, audit, np.where(wanted, 0.0, open_to_audit))
+            ),
+            degraded=wanted & ~asked,
+        )
+
+    def _consult(
+        self, chunk: Chunk, audited: npt.NDArray[np.bool_]
+    ) -> tuple[Probabilities, Rows, npt.NDArray[np.float64]]:
+        """Ask level by level until a gate lets the answer out; an audited event asks them all."""
+        events = len(chunk.ids)
+        logits = np.zeros((events, chunk.labels))
+        level = np.full(events, self._levels - 1)
+        out = np.zeros(events, np.bool_)
+        probabilities = np.full((events, chunk.labels), 1 / chunk.labels)
+        active = everything(chunk)
+        for i in range(self._levels):
+            opinion = chunk.ask(i, active)
+            logits[active] += self._weights.ensemble[i] * ensemble.log_opinion(opinion)
+            undecided = active[~out[active]]
+            probabilities[undecided] = ensemble.normalise(logits[undecided])
+            if i < self._levels - 1 and chunk.trained:
+                safe = exits.risk(self._weights.gates[i], opinion) <= self._settings.exit_risk
+                leaving = active[safe & ~out[active]]
+                level[leaving], out[leaving] = i, True
+                active = active[~out[active] | audited[active]]
+        score = np.where(out, 0.0, 1 - probabilities.max(axis=1))
+        return probabilities, level, score + _TIE_BREAK * coins(self._seed, "tie", chunk.ids)
+
+
+class BudgetedLearner:
+    """Learning half: the ensemble's weights and the exit gates."""
+
+    def __init__(self, settings: BudgetedSettings, levels: int) -> None:
+        self._settings = settings
+        self._ensemble = np.ones(levels)
+        self._gates = np.tile(exits.FIRST, (levels - 1, 1))
+        self._squares = np.zeros((levels - 1, 2))
+
+    def learn(
+        self,
+        opinions: Sequence[Probabilities],
+        labels: npt.NDArray[np.intp],
+        propensity: npt.NDArray[np.float64],
+    ) -> None:
+        """Move the ensemble towards the expert, and the gates towards the ensemble."""
+        together = ensemble.combine(opinions, self._ensemble)
+        exits.improve(self._gates, self._squares, opinions, together, propensity)
+        self._ensemble = ensemble.improve(
+            self._ensemble, opinions, labels, self._settings.ensemble_rate
+        )
+
+    def tensors(self, updates: Sequence[int]) -> dict[str, npt.NDArray[Any]]:
+        """``ensemble`` (levels,) and ``gates`` (levels - 1, 2), float32."""
+        return {
+            "ensemble": self._ensemble.astype(np.float32),
+            "gates": self._gates.astype(np.float32),
+        }
+
+    def adopt(self, tensors: Tensors) -> None:
+        """Go on from published weights."""
+        self._ensemble = tensors["ensemble"].astype(np.float64)
+        self._gates = tensors["gates"].astype(np.float64)
+        self._squares = np.zeros_like(self._gates)
+
+    def snapshot(self) -> dict[str, npt.NDArray[Any]]:
+        """Weights and accumulators."""
+        return {
+            "ensemble": self._ensemble.copy(),
+            "gates": self._gates.copy(),
+            "squares": self._squares.copy(),
+        }
+
+    def restore(self, snapshot: Tensors) -> None:
+        """Become what `snapshot` described."""
+        self._ensemble = np.array(snapshot["ensemble"])
+        self._gates = np.array(snapshot["gates"])
+        self._squares = np.array(snapshot["squares"])
