@@ -41,27 +41,38 @@ class Publisher:
         """Why the last attempt to reach the store failed, if it did."""
         self.published = 0
         """Releases published by this object."""
+        self.adopted = 0
+        """Releases that the trainer went on from: what it was before is gone."""
+
+    @property
+    def parent(self) -> str | None:
+        """The release that the next one builds on."""
+        return self._parent
 
     def start(self) -> None:
         """Build on the head that is there: adopt it if the trainer has learned nothing itself."""
         try:
             self._parent = self._store.head(self._task)
             if self._parent is not None and self._trainer.annotations == 0:
-                self._trainer.adopt(self._store.load(self._task, self._parent))
+                self._adopt(self._parent)
         except StoreError as error:
             self.error = error
         self._published_at = self._trainer.annotations
 
     def take(self, lesson: Lesson) -> None:
         """Learn a chunk's lesson, publish if it is time, and report the verdicts as settled."""
-        annotations = () if self._settings.frozen else lesson.annotations
-        self._trainer.learn(annotations, lesson.settled)
+        self.learn(lesson)
         if self._due():
             self._publish()
         try:
             self._ledger.settle(self._trainer.settled)
         except StoreError as error:
             self.error = error
+
+    def learn(self, lesson: Lesson) -> None:
+        """Learn without publishing: also how lessons are repeated after a restore."""
+        annotations = () if self._settings.frozen else lesson.annotations
+        self._trainer.learn(annotations, lesson.settled)
 
     def _due(self) -> bool:
         new = self._trainer.annotations - self._published_at
@@ -91,8 +102,12 @@ class Publisher:
         self.error = conflict
         try:
             if conflict.actual is not None:
-                self._trainer.adopt(self._store.load(self._task, conflict.actual))
+                self._adopt(conflict.actual)
         except StoreError as error:
             self.error = error
             return
         self._parent, self._published_at = conflict.actual, self._trainer.annotations
+
+    def _adopt(self, release: str) -> None:
+        self._trainer.adopt(self._store.load(self._task, release))
+        self.adopted += 1

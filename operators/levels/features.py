@@ -56,7 +56,7 @@ class Counts:
 
 @lru_cache(maxsize=_TOKEN_CACHE)
 def _hash_token(token: str) -> int:
-    return int(murmurhash3_32(token, positive=True))
+    return int(murmurhash3_32(token.encode("utf-8", "surrogatepass"), positive=True))
 
 
 def _mix(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

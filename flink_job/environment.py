@@ -1,0 +1,35 @@
+"""The Flink environment of a job: what must be set for PyFlink to run it well."""
+
+from __future__ import annotations
+
+import sys
+
+from pyflink.common import Configuration
+from pyflink.datastream import CheckpointingMode, StreamExecutionEnvironment
+
+from flink_job.settings import FlinkSettings
+
+_BUNDLE_SIZE = 1000  # records are chunks, so the bundle's time is what ends it
+
+
+def create_environment(settings: FlinkSettings) -> StreamExecutionEnvironment:
+    """Make the environment: the local mini cluster, or the cluster that Flink's client names."""
+    configuration = Configuration()
+    for name, value in {
+        # Workers would start whatever `python` is in the PATH.
+        "python.executable": sys.executable,
+        "python.client.executable": sys.executable,
+        "python.fn-execution.bundle.size": str(_BUNDLE_SIZE),
+        "python.fn-execution.bundle.time": str(settings.bundle_time_ms),
+        # The default retries for ever, which looks like a job that hangs.
+        "restart-strategy.type": "fixed-delay" if settings.restarts else "none",
+        "restart-strategy.fixed-delay.attempts": str(settings.restarts),
+        "restart-strategy.fixed-delay.delay": "1 s",
+        "rest.bind-port": "0",
+    }.items():
+        configuration.set_string(name, value)
+    env = StreamExecutionEnvironment.get_execution_environment(configuration)
+    env.set_parallelism(settings.parallelism)
+    interval_ms = round(settings.checkpoint_interval_s * 1000)
+    env.enable_checkpointing(interval_ms, CheckpointingMode.EXACTLY_ONCE)
+    return env

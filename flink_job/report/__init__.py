@@ -1,0 +1,1 @@
+"""An evaluation for people: one HTML page that needs nothing but itself."""

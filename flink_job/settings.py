@@ -1,0 +1,217 @@
+"""The job's settings: one YAML, validated once, before anything starts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from operators.settings import CascadeSettings, Name, PaperSettings, RecordedExpertSettings, Section
+
+_URL_ENV = "FLINK_CASCADE_REDIS_URL"
+
+
+class SettingsError(ValueError):
+    """Settings that can not work; the message names each field and what to do."""
+
+
+class FieldSettings(Section):
+    """Which columns (CSV) or fields (JSON Lines) hold what."""
+
+    id: str | None = "id"
+    """The event's id. Null numbers the events by file and line."""
+    text: Annotated[str, Field(min_length=1)] = "text"
+    """The text to classify."""
+    key: str | None = None
+    """What must stay in order together, such as the author. Null takes the id."""
+    time: str | None = None
+    """When the event happened. Passed through to the decision."""
+    label: str | None = None
+    """Gold label, for the report alone: nothing that decides or learns ever sees it."""
+    expert: str | None = None
+    """The expert's known answer, for the report alone. A recorded expert's column is taken here by
+    itself."""
+
+
+class SourceSettings(Section):
+    """Where the events come from: a file, or a folder of files."""
+
+    path: Annotated[Path, Field()]
+    """A CSV (.csv) or JSON Lines (.jsonl, .ndjson) file, gzipped (.gz) or not, or a folder of
+    them."""
+    format: Literal["csv", "jsonl"] | None = None
+    """Null goes by the file's ending."""
+    fields: FieldSettings = FieldSettings()
+    watch: bool = False
+    """Go on for ever, taking in files as they appear in the folder. Move files in whole (rename);
+    names that begin with a dot or an underscore are left alone."""
+    block: Annotated[int, Field(ge=1, le=100_000)] = 128
+    """Events read at once; shards cut it into chunks."""
+    max_lag: Annotated[int, Field(ge=0)] = 64
+    """A file waits for learning: no more is read while more than this many deferrals have no
+    verdict yet. A live stream would not wait; 0 learns from every block before the next."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """Read no more than this many events."""
+
+    @model_validator(mode="after")
+    def _watched(self) -> Self:
+        if self.watch and self.limit is not None:
+            message = "`limit` is for a source that ends; take it out, or `watch`"
+            raise ValueError(message)
+        return self
+
+
+class SinkSettings(Section):
+    """Where decisions and dead letters go."""
+
+    path: Path
+    """A folder, made if need be; must not hold an earlier run."""
+
+
+class StoreSettings(Section):
+    """Where releases, budget and answers live."""
+
+    kind: Literal["embedded", "redis"] = "embedded"
+    """`embedded` starts a redis-server for the length of the run."""
+    url: str | None = None
+    """redis:// or rediss:// without a password; with one, put the URL into the environment."""
+    url_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = _URL_ENV
+    """Environment variable with the URL, read where `url` is not given."""
+    namespace: Name = "flink-cascade"
+    retention: Annotated[int, Field(ge=2)] = 20
+    """Releases kept."""
+    answers_ttl_s: Annotated[float, Field(ge=1)] = 86_400.0
+    """How long an expert's answer is remembered, so that a replay after a failure pays once."""
+
+    @model_validator(mode="after")
+    def _no_secret(self) -> Self:
+        if self.url is not None and urlsplit(self.url).password:
+            message = (
+                f"`url` holds a password; put the whole URL into the environment variable "
+                f"{self.url_env} and leave `url` out"
+            )
+            raise ValueError(message)
+        if self.url is not None and self.kind == "embedded":
+            message = "`url` needs `kind: redis`"
+            raise ValueError(message)
+        return self
+
+    def resolve(self) -> str:
+        """Return the URL of the store.
+
+        Raises
+        ------
+        SettingsError
+            If neither the settings nor the environment name one.
+        """
+        url = self.url or os.environ.get(self.url_env, "")
+        if not url:
+            message = (
+                f"store.url: not given, and the environment variable {self.url_env} is not set. "
+                "Operator action: give one of them, or use `store: {kind: embedded}`."
+            )
+            raise SettingsError(message)
+        return url
+
+
+class FlinkSettings(Section):
+    """How the job runs on Flink."""
+
+    parallelism: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Subtasks that decide and that ask the expert."""
+    shards: Annotated[int, Field(ge=1, le=32_768)] = 8
+    """Parts of the stream that keep their order and their state. Fixed for the life of the job;
+    take many more than subtasks."""
+    checkpoint_interval_s: Annotated[float, Field(gt=0)] = 2.0
+    """Decisions become visible in the sink with each checkpoint."""
+    bundle_time_ms: Annotated[int, Field(ge=1, le=10_000)] = 10
+    """Longest wait of a record between two Python operators."""
+    restarts: Annotated[int, Field(ge=0)] = 3
+    """Failures after which the job gives up."""
+
+
+class JobSettings(CascadeSettings):
+    """A whole job."""
+
+    source: SourceSettings
+    sink: SinkSettings
+    store: StoreSettings = StoreSettings()
+    flink: FlinkSettings = FlinkSettings()
+
+    @model_validator(mode="after")
+    def _watch_budget(self) -> Self:
+        budget = self.budget
+        if self.source.watch and budget and budget.calls is not None and budget.events is None:
+            message = (
+                "budget: a watched source has no end; use `share`, or give `events`, the length of "
+                "stream over which `calls` are to be spent"
+            )
+            raise ValueError(message)
+        return self
+
+    @property
+    def recorded_column(self) -> str | None:
+        """Column of the recorded expert, if there is one."""
+        expert = self.expert
+        return expert.column if isinstance(expert, RecordedExpertSettings) else None
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether nothing but the policy bounds the number of calls."""
+        return self.budget is None and isinstance(self.policy, PaperSettings)
+
+    def for_stream_of(self, events: int) -> Self:
+        """The same job, its budget told the length of the stream."""
+        budget = self.budget
+        if budget is None or budget.calls is None or budget.events is not None:
+            return self
+        return self.model_copy(
+            update={"budget": budget.model_copy(update={"events": max(1, events)})}
+        )
+
+
+def load_job(path: Path) -> JobSettings:
+    """Read a job's YAML. Relative paths in it are relative to its folder.
+
+    Raises
+    ------
+    SettingsError
+        If it can not be read or is not valid; the message names each field and the fix.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        message = f"{path}: can not be read as YAML: {error}"
+        raise SettingsError(message) from error
+    if not isinstance(content, dict):
+        message = f"{path}: must be a mapping; see `flink-cascade schema` for its fields"
+        raise SettingsError(message)
+    _anchor(content, path.parent)
+    try:
+        return JobSettings.model_validate(content)
+    except ValidationError as error:
+        raise SettingsError(_explain(path, error)) from error
+
+
+def _anchor(content: dict[str, Any], folder: Path) -> None:
+    for section in ("source", "sink"):
+        part = content.get(section)
+        if isinstance(part, dict) and isinstance(part.get("path"), str):
+            part["path"] = str((folder / part["path"]).absolute())
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    lines = [f"{path}: {error.error_count()} thing(s) to mend:"]
+    for problem in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
+        what = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            what = "there is no such setting; check the spelling against `flink-cascade schema`"
+        elif problem["type"] == "missing":
+            what = "is required"
+        lines.append(f"  {where}: {what}")
+    return "\n".join(lines)

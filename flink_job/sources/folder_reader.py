@@ -1,0 +1,91 @@
+"""Watches a folder inside Flink: ticks in, chunks of events out, position in keyed state."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.state import ValueStateDescriptor
+
+from flink_job.settings import JobSettings, SettingsError
+from flink_job.sources.blocks import to_block
+from flink_job.sources.reading import Row, is_input, read_rows
+from operators.flink.types import BYTES, DEAD_LETTERS
+from operators.records import DeadLetter, pack, to_json_lines
+
+_log = logging.getLogger(__name__)
+
+
+class Position(msgspec.Struct):
+    """How far the folder is read: files that are done, and the row of the one being read."""
+
+    version: int = 1
+    done: set[str] = set()
+    current: str | None = None
+    row: int = 0
+
+
+class FolderReader(KeyedProcessFunction):
+    """Reads one block at each tick, from files in the order of their names.
+
+    Ticks come from a JVM source that never ends, so no timer has to survive a restore. Files must
+    not change once they are there.
+    """
+
+    def __init__(self, job: JobSettings) -> None:
+        self._job = job
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Declare the position."""
+        self._state = runtime_context.get_state(ValueStateDescriptor("position", BYTES))
+        self._rows: Iterator[Row] | None = None
+
+    def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
+        """Read the next block, if there is one."""
+        kept = self._state.value()
+        position = msgspec.msgpack.decode(bytes(kept), type=Position) if kept else Position()
+        path = self._file(position)
+        if path is None:
+            return
+        dead: list[DeadLetter] = []
+        rows: list[Row] = []
+        try:
+            rows = self._read(path, position)
+        except (OSError, EOFError, SettingsError) as error:
+            _log.warning("the rest of %s is left out: %s", path, error)
+            dead.append(DeadLetter(path.name, position.row, str(error), ""))
+        block = to_block(self._job, [(path, row) for row in rows])
+        if len(rows) < self._job.source.block:
+            position.done.add(path.name)
+            position.current, self._rows = None, None
+        else:
+            position.row += len(rows)
+        self._state.update(msgspec.msgpack.encode(position))
+        if block.dead or dead:
+            yield DEAD_LETTERS, to_json_lines([*block.dead, *dead])
+        for shard, events in block.chunks.items():
+            yield shard, pack(events)
+
+    def _file(self, position: Position) -> Path | None:
+        """The file to read from: the one begun, else the first new one."""
+        folder = self._job.source.path
+        if position.current is None:
+            names = sorted(
+                path.name
+                for path in folder.iterdir()
+                if path.name not in position.done and is_input(path, self._job.source)
+            )
+            if not names:
+                return None
+            position.current, position.row, self._rows = names[0], 0, None
+        return folder / position.current
+
+    def _read(self, path: Path, position: Position) -> list[Row]:
+        if self._rows is None:
+            self._rows = islice(read_rows(path, self._job.source), position.row, None)
+        return list(islice(self._rows, self._job.source.block))

@@ -1,0 +1,78 @@
+"""Row to event, or to a dead letter that says what is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from flink_job.settings import FieldSettings
+from flink_job.sources.reading import Row
+from operators.records import DeadLetter, Event
+
+_LONGEST_ID = 512  # characters; ids and keys end up in state, in Redis and in every decision
+_LONGEST_TEXT = 1 << 20  # characters
+
+
+class BadEvent(ValueError):
+    """A row that is no event."""
+
+
+def parse(
+    row: Row, source: str, task: str, fields: FieldSettings, recorded: str | None
+) -> Event | DeadLetter:
+    """Make an event of a row.
+
+    Parameters
+    ----------
+    source
+        Name of the file, for dead letters and for the ids of events that have none.
+    recorded
+        Column with the expert's recorded answer, if the expert is one.
+    """
+    try:
+        if row.values is None:
+            raise BadEvent(row.error)
+        return _event(row.values, f"{source}:{row.line}", task, fields, recorded)
+    except BadEvent as error:
+        return DeadLetter(source, row.line, str(error), row.raw)
+
+
+def _event(
+    values: dict[str, Any], place: str, task: str, fields: FieldSettings, recorded: str | None
+) -> Event:
+    text = _text(values, fields.text, _LONGEST_TEXT)
+    if not text.strip():
+        raise BadEvent(f"{fields.text}: the text is empty")
+    identity = _text(values, fields.id, _LONGEST_ID) if fields.id else place
+    if not identity:
+        raise BadEvent(f"{fields.id}: the id is empty")
+    return Event(
+        id=identity,
+        key=_text(values, fields.key, _LONGEST_ID) if fields.key else identity,
+        text=text,
+        task=task,
+        time=_text(values, fields.time, _LONGEST_ID) if fields.time else "",
+        recorded=_text(values, recorded, _LONGEST_ID) or None if recorded else None,
+    )
+
+
+def _text(values: dict[str, Any], name: str, longest: int) -> str:
+    value = values.get(name)
+    if value is None:
+        raise BadEvent(f"{name}: is missing")
+    if isinstance(value, bool | dict | list):
+        raise BadEvent(f"{name}: a text is needed, not {type(value).__name__}")
+    text = value if isinstance(value, str) else str(value)
+    if len(text) > longest:
+        raise BadEvent(f"{name}: {len(text)} characters, more than {longest}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadEvent(f"{name}: no valid UTF-8 at character {error.start}") from error
+    return text
+
+
+def shard_of(key: str, shards: int) -> int:
+    """The shard of a key, the same on every machine."""
+    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
+    return int.from_bytes(digest) % shards

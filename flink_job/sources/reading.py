@@ -1,0 +1,150 @@
+"""CSV and JSON Lines files, gzipped or not, as a sequence of rows that never stops at a bad one."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from flink_job.settings import SettingsError, SourceSettings
+
+_ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_LONGEST_FIELD = 64 << 20  # characters; csv refuses longer ones
+_RAW_KEPT = 2000  # characters of a bad input that its dead letter shows
+_ESCAPE = "surrogateescape"  # keeps bytes that are no UTF-8, to be found and reported
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a file.
+
+    Parameters
+    ----------
+    line
+        Where it stands: its last line in the file, counted from 1.
+    values
+        Its fields, or None if it could not be read as a row.
+    error
+        Why not.
+    raw
+        The input as it was, cut.
+    """
+
+    line: int
+    values: dict[str, Any] | None
+    error: str | None = None
+    raw: str = ""
+
+
+def list_files(settings: SourceSettings) -> list[Path]:
+    """The files of a source, in order of their names.
+
+    Raises
+    ------
+    SettingsError
+        If there is nothing to read, or a file's format can not be told.
+    """
+    path = settings.path
+    if path.is_dir():
+        files = sorted(f for f in path.iterdir() if is_input(f, settings))
+        if not files and not settings.watch:
+            message = f"source.path: the folder {path} holds no .csv, .jsonl or .ndjson file"
+            raise SettingsError(message)
+        return files
+    if settings.watch:
+        message = f"source.path: {path} is no folder; only a folder can be watched"
+        raise SettingsError(message)
+    if not path.is_file():
+        message = f"source.path: there is no file or folder {path}"
+        raise SettingsError(message)
+    if settings.format is None and _ending(path) is None:
+        message = f"source.format: {path.name} tells nothing by its ending; write csv or jsonl"
+        raise SettingsError(message)
+    return [path]
+
+
+def is_input(path: Path, settings: SourceSettings) -> bool:
+    """Whether a file in a source's folder is to be read."""
+    return (
+        path.is_file()
+        and not path.name.startswith((".", "_"))
+        and (settings.format is not None or _ending(path) is not None)
+    )
+
+
+def _ending(path: Path) -> str | None:
+    name = Path(path.stem) if path.suffix == ".gz" else path
+    return _ENDINGS.get(name.suffix)
+
+
+def read_rows(path: Path, settings: SourceSettings) -> Iterator[Row]:
+    """Rows of a file, good and bad, in order.
+
+    Raises
+    ------
+    SettingsError
+        If a CSV file lacks a column that the settings name.
+    OSError
+        If the file can not be read.
+    """
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as file:
+        kind = settings.format or _ending(path)
+        yield from _csv_rows(file, path, settings) if kind == "csv" else _json_rows(file)
+
+
+def _json_rows(file: IO[bytes]) -> Iterator[Row]:
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        raw = line.decode("utf-8", "backslashreplace").rstrip("\n")[:_RAW_KEPT]
+        try:
+            values = json.loads(line)
+        except ValueError as error:  # UnicodeDecodeError too
+            yield Row(number, None, f"no JSON: {error}", raw)
+            continue
+        except RecursionError:
+            yield Row(number, None, "no JSON: nested too deeply", raw)
+            continue
+        if isinstance(values, dict):
+            yield Row(number, values, raw=raw)
+        else:
+            yield Row(number, None, f"a JSON object is needed, not {type(values).__name__}", raw)
+
+
+def _csv_rows(file: IO[bytes], path: Path, settings: SourceSettings) -> Iterator[Row]:
+    csv.field_size_limit(_LONGEST_FIELD)
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors=_ESCAPE, newline="")
+    reader = csv.reader(text)
+    header = next(reader, None)
+    if header is None:
+        return
+    wanted = [name for name in settings.fields.model_dump().values() if name]
+    if missing := [name for name in wanted if name not in header]:
+        message = (
+            f"source.fields: {path.name} has no column {missing[0]!r}; its columns are "
+            f"{', '.join(header)}"
+        )
+        raise SettingsError(message)
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Row(reader.line_num, None, f"no CSV: {error}")
+            continue
+        if not cells:
+            continue
+        raw = ",".join(cells).encode("utf-8", _ESCAPE).decode("utf-8", "backslashreplace")
+        if len(cells) != len(header):
+            why = f"{len(cells)} cells in a row of {len(header)} columns"
+            yield Row(reader.line_num, None, why, raw[:_RAW_KEPT])
+        else:
+            values = dict(zip(header, cells, strict=True))
+            yield Row(reader.line_num, values, raw=raw[:_RAW_KEPT])

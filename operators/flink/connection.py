@@ -1,0 +1,68 @@
+"""How an operator on a worker reaches the store: by what the environment there says."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from model_store.errors import StoreMisconfigured
+from model_store.ledger import Ledger
+from model_store.redis_backend import RedisBackend
+from model_store.redis_ledger import RedisLedger
+from model_store.store import ModelStore
+from model_store.watch import HeadWatcher
+
+_POLL_INTERVAL_S = 1.0
+
+
+@dataclass(frozen=True)
+class StoreConnection:
+    """Everything to reach the store but its secrets: safe to travel inside a job.
+
+    Parameters
+    ----------
+    task
+        Name of the task.
+    run
+        Name of the run: the budget and the counts are kept under it, so that a job that is
+        restored goes on with what it had spent, and a new one starts afresh.
+    url
+        URL without a password, or None to read the environment.
+    url_env
+        Variable with the URL on the worker.
+    """
+
+    task: str
+    run: str
+    url: str | None
+    url_env: str
+    namespace: str
+    retention: int
+    answers_ttl_s: float
+
+    def store(self) -> ModelStore:
+        """Open the model store."""
+        backend = RedisBackend(self._url(), self.namespace)
+        return ModelStore(backend, retention=self.retention, now=lambda: datetime.now(UTC))
+
+    def ledger(self) -> Ledger:
+        """Open the run's ledger."""
+        name = f"{self.task}.{self.run}"
+        return RedisLedger(self._url(), self.namespace, name, self.answers_ttl_s)
+
+    def watcher(self, store: ModelStore) -> HeadWatcher:
+        """Watch the task's head."""
+        return HeadWatcher(
+            store, self.task, poll_interval_s=_POLL_INTERVAL_S, monotonic=time.monotonic
+        )
+
+    def _url(self) -> str:
+        url = self.url or os.environ.get(self.url_env, "")
+        if not url:
+            raise StoreMisconfigured(
+                f"The environment variable {self.url_env} is not set on this worker.",
+                "set it to the Redis URL on every TaskManager.",
+            )
+        return url
