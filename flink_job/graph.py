@@ -21,9 +21,10 @@ from pyflink.datastream import AsyncDataStream, DataStream, StreamExecutionEnvir
 from pyflink.datastream.connectors.number_seq import NumberSequenceSource
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment, TableDescriptor
 
+from flink_job.output import DEAD_LETTERS as DEAD_LETTER_FOLDER
+from flink_job.output import DECISIONS, RELEASES
 from flink_job.settings import JobSettings
-from flink_job.sinks import DEAD_LETTERS as DEAD_LETTER_FOLDER
-from flink_job.sinks import DECISIONS, RELEASES, write_lines
+from flink_job.sinks import write_lines
 from flink_job.sources.block_reader import BlockReader
 from flink_job.sources.folder_reader import FolderReader
 from operators.flink.cascade import CascadeFunction

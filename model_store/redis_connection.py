@@ -54,6 +54,7 @@ class RedisConnection:
                 health_check_interval=HEALTH_CHECK_INTERVAL_S,
                 retry=Retry(backoff if retries else NoBackoff(), retries),
                 retry_on_error=retryable,
+                redis_connect_func=_handshake,
             )
             pool = self._client.connection_pool
             # Blobs are bytes, whatever the URL asks for.
@@ -130,6 +131,17 @@ class RedisSubscription:
         """End the subscription."""
         self._pubsub.close()
         self._connection.close()
+
+
+def _handshake(connection: Any) -> None:
+    # redis-py 5.3 checks the health of a connection before each command of its own handshake. On
+    # a server that wants a password and a URL that has none, the two call each other without end,
+    # and a RecursionError is no RedisError.
+    interval, connection.health_check_interval = connection.health_check_interval, 0
+    try:
+        connection.on_connect()
+    finally:
+        connection.health_check_interval = interval
 
 
 def key_prefix(namespace: str, task: str) -> str:

@@ -72,7 +72,7 @@ class HeadWatcher:
             return None
         self.last_error = None
         # Subscribe before reading: a move between the two is then hinted at, not missed.
-        if due and self._subscription is None:
+        if self._subscription is None:
             self._subscription = self._attempt(lambda: self._store.subscribe(self._task))
         head = self._attempt(lambda: self._store.head(self._task))
         # Counted from the end, so that a store that times out is not asked without a pause.

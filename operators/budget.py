@@ -8,6 +8,9 @@ from model_store.ledger import Usage
 from operators.settings import BudgetSettings
 
 
+_WARM_UP = 0.15  # share of all calls that may go before the first release
+
+
 class SpendingPlan:
     """Turns a budget into a hard cap and a rate to steer by.
 
@@ -42,6 +45,13 @@ class SpendingPlan:
         """Calls that can still be reserved now, deferrals under way taken off."""
         cap = self.cap(usage.seen)
         return None if cap is None else max(0, cap - committed(usage))
+
+    def left_to_warm_up(self, usage: Usage) -> int | None:
+        """Calls that may be spent before anything was learned: a part of them, if they are few."""
+        left = self.left(usage)
+        if left is None or self._budget is None or self._budget.calls is None:
+            return left
+        return min(left, max(0, int(_WARM_UP * self._budget.calls) - committed(usage)))
 
     def rate(self, usage: Usage, horizon: int) -> float:
         """Share of the next `horizon` events that should be sent, to be on plan after them."""

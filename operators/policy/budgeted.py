@@ -92,8 +92,9 @@ class BudgetedPolicy:
         audit = self._settings.audit
         audited = coins(self._seed, "audit", chunk.ids) < audit
         probabilities, level, score = self._consult(chunk, audited)
+        if not chunk.trained:
+            return self._warm_up(probabilities, level, score, usage)
         self._window.extend(score.tolist())
-
         left = self._plan.left(usage)
         rate = self._plan.rate(usage, self._settings.horizon)
         if rate > 0:  # audits take their part of the plan first
@@ -104,9 +105,8 @@ class BudgetedPolicy:
         checked = highest(score, audited & ~wanted, spare)
 
         open_to_audit = audit if spare is None or spare > 0 else 0.0
-        why = Reason.POLICY if chunk.trained else Reason.WARMUP
         reasons = [
-            why if a else Reason.AUDIT if c else Reason.BUDGET if w else Reason.ACCEPTED
+            Reason.POLICY if a else Reason.AUDIT if c else Reason.BUDGET if w else Reason.ACCEPTED
             for a, c, w in zip(asked, checked, wanted, strict=True)
         ]
         return Routing(
@@ -118,6 +118,20 @@ class BudgetedPolicy:
                 asked, 1.0, np.where(checked, audit, np.where(wanted, 0.0, open_to_audit))
             ),
             degraded=wanted & ~asked,
+        )
+
+    def _warm_up(
+        self, probabilities: Probabilities, level: Rows, score: npt.NDArray[np.float64], usage: Usage
+    ) -> Routing:
+        """Send all that may be sent: an answer of levels that know nothing is a degraded one."""
+        sent = highest(score, np.ones(len(score), np.bool_), self._plan.left_to_warm_up(usage))
+        return Routing(
+            probabilities,
+            level,
+            sent,
+            [Reason.WARMUP if s else Reason.BUDGET for s in sent],
+            np.full(len(sent), sent.mean()),  # ties are broken by chance: each had the same
+            degraded=~sent,
         )
 
     def _consult(

@@ -1,5 +1,6 @@
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,7 @@ def test_it_dies_with_a_parent_that_was_killed(tmp_path: Path) -> None:
             if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
                 break
         else:
+            os.kill(int(pid), signal.SIGKILL)
             pytest.fail("the server is still alive")
     except (ProcessLookupError, FileNotFoundError):
         pass

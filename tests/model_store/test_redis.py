@@ -114,6 +114,22 @@ def test_a_store_that_is_down_is_unavailable(dead_url: str, now: Callable[[], da
 
 
 @pytest.mark.redis
+@pytest.mark.parametrize("db", ["", "/0", "/1"])
+def test_a_forgotten_password_is_an_error_like_others(redis_url: str, db: str) -> None:
+    address = redis_url.rsplit("@", 1)[1].split("/")[0]
+    with pytest.raises(StoreUnavailable, match="Authentication"):
+        RedisBackend(f"redis://{address}{db}", "ns").head(TASK)
+
+
+@pytest.mark.redis
+def test_idle_connections_are_still_checked(redis_url: str) -> None:
+    with closing(RedisConnection(redis_url)) as connection:
+        pool = connection._client.connection_pool
+        assert connection.call(lambda client: client.ping())
+        assert pool.get_connection().health_check_interval > 0
+
+
+@pytest.mark.redis
 def test_a_wrong_password_is_not_shown(redis_url: str) -> None:
     address = redis_url.rsplit("@", 1)[1]
     with pytest.raises(StoreUnavailable) as error:

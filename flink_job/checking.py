@@ -1,0 +1,73 @@
+"""What `flink-cascade check` looks at before a job is started."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+
+from flink_job.connecting import connection, running_store
+from flink_job.java import ensure_java
+from flink_job.settings import JobSettings, SettingsError
+from flink_job.sources.blocks import survey
+from flink_job.sources.reading import list_files
+from model_store.errors import StoreError
+from operators.expert.openai_expert import api_key
+from operators.settings import OpenAIExpertSettings
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    good: bool
+    detail: str
+
+
+def check_job(job: JobSettings) -> list[Finding]:
+    """Look at all that a job needs; makes no call to the expert."""
+    return [_source(job), _expert(job), _store(job), _java()]
+
+
+def _source(job: JobSettings) -> Finding:
+    try:
+        if job.source.watch:
+            files = list_files(job.source)
+            return Finding("source", True, f"watching {job.source.path}, {len(files)} files now")
+        found = survey(job)
+    except (SettingsError, OSError) as error:
+        return Finding("source", False, str(error))
+    detail = f"{found.events} events, {found.dead} dead letters"
+    if job.recorded_column:
+        unanswered = sum(reference.expert is None for reference in found.references)
+        detail += f", {unanswered} without a recorded answer"
+    return Finding("source", found.events > 0, detail)
+
+
+def _expert(job: JobSettings) -> Finding:
+    if not isinstance(job.expert, OpenAIExpertSettings):
+        return Finding("expert", True, f"recorded answers in column {job.expert.column!r}")
+    try:
+        api_key(job.expert)
+    except ValueError as error:
+        return Finding("expert", False, str(error))
+    detail = f"{job.expert.model} at {job.expert.base_url}, key in {job.expert.api_key_env}"
+    return Finding("expert", True, detail)
+
+
+def _store(job: JobSettings) -> Finding:
+    try:
+        with running_store(job):
+            head = connection(job, "check").store().head(job.task.name)
+    except (SettingsError, StoreError) as error:
+        return Finding("store", False, str(error))
+    return Finding("store", True, f"{job.store.kind}, head release {head or 'none yet'}")
+
+
+def _java() -> Finding:
+    try:
+        ensure_java()
+    except SettingsError as error:
+        return Finding("java", False, str(error))
+    return Finding("java", True, os.environ.get("JAVA_HOME") or shutil.which("java") or "")

@@ -1,0 +1,5 @@
+"""The command line: `flink-cascade`."""
+
+from flink_job.cli.main import app
+
+__all__ = ["app"]

@@ -1,0 +1,111 @@
+"""All commands, and how errors reach the person who typed one."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from flink_job.checking import check_job
+from flink_job.cli import demo, releases
+from flink_job.cli.progress import LiveProgress
+from flink_job.evaluation import EvaluationError
+from flink_job.outcome import Outcome
+from flink_job.replay import run_replay
+from flink_job.run import JobFailed
+from flink_job.run import run as run_job
+from flink_job.settings import JobSettings, SettingsError, load_job
+from flink_job.summary import summary_table
+from model_store.errors import StoreError
+
+app = typer.Typer(
+    name="flink-cascade",
+    help="Classify every event of a stream at LLM quality for a fraction of the LLM calls.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(releases.app, name="releases", help="List, show and roll back releases.")
+app.add_typer(demo.app, name="demo", help="Run the whole system on generated posts.")
+
+console = Console()
+JobFile = Annotated[Path, typer.Argument(help="The job's YAML.", dir_okay=False)]
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Show an error that the user can mend as its message alone, and exit with status 2."""
+    try:
+        yield
+    except (SettingsError, StoreError, EvaluationError, JobFailed, ValueError, OSError) as error:
+        if isinstance(error, ValueError) and not isinstance(error, SettingsError | EvaluationError):
+            raise
+        console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(2) from error
+
+
+@app.command()
+def run(
+    job: JobFile,
+    run_id: Annotated[
+        str | None,
+        typer.Option(
+            "--cascade-run-id",
+            help="Name under which budget and counts are kept; give it again to go on with them.",
+        ),
+    ] = None,
+) -> None:
+    """Run a job on Flink, here in the local mini cluster."""
+    with explained():
+        settings = load_job(job)
+        with LiveProgress(console, settings) as progress:
+            outcome = run_job(settings, run_id or new_run_id(), progress.show)
+        if outcome is not None:
+            show(outcome)
+
+
+@app.command()
+def replay(job: JobFile) -> None:
+    """Run the same core over the same source in one process, without Flink."""
+    with explained():
+        show(run_replay(load_job(job)))
+
+
+@app.command()
+def check(job: JobFile) -> None:
+    """Check a job's settings, source, store, expert and Java, without starting it."""
+    with explained():
+        findings = check_job(load_job(job))
+        for finding in findings:
+            mark = "[green]ok[/]  " if finding.good else "[red]bad[/] "
+            console.print(f"{mark} {finding.what}: {escape(finding.detail)}", soft_wrap=True)
+        if not all(finding.good for finding in findings):
+            raise typer.Exit(2)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a job's YAML."""
+    typer.echo(json.dumps(JobSettings.model_json_schema(), indent=2))
+
+
+def new_run_id() -> str:
+    """A name for a run that sorts by time."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def show(outcome: Outcome) -> None:
+    """Print the summary of a run and where its report is; a lost event is an error."""
+    console.print(summary_table(outcome.evaluation))
+    console.print(f"report: {escape(outcome.report.absolute().as_uri())}", soft_wrap=True)
+    if not outcome.evaluation.delivery.complete:
+        console.print("[red]error:[/] some event has no decision, or more than one")
+        raise typer.Exit(1)

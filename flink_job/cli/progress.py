@@ -1,0 +1,58 @@
+"""The live view of a running job."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from flink_job.run import Progress
+from flink_job.settings import JobSettings
+
+
+class LiveProgress:
+    """Shows events, calls and the release in use, as the ledger has them."""
+
+    def __init__(self, console: Console, job: JobSettings) -> None:
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._calls = job.budget.calls if job.budget else None
+        self._task = self._bar.add_task("starting Flink", total=None, state="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, progress: Progress) -> None:
+        """Take up the newest counts."""
+        usage = progress.usage
+        if usage.seen == 0:
+            return
+        cap = f" of {self._calls}" if self._calls is not None else ""
+        self._bar.update(
+            self._task,
+            description="deciding",
+            completed=usage.seen,
+            total=progress.events,
+            state=(
+                f"{usage.seen} events, {usage.reserved}{cap} LLM calls, "
+                f"release {progress.release or 'none yet'}"
+            ),
+        )

@@ -1,0 +1,60 @@
+"""What is left of a run: its evaluation, as a summary, a machine-readable file and a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from flink_job.evaluation import Evaluation, evaluate, read_decisions, to_json
+from flink_job.output import DECISIONS
+from flink_job.report.page import render
+from flink_job.settings import JobSettings
+from flink_job.sources.blocks import Survey
+from operators.core.verdicts import EXPERT
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run.
+
+    Parameters
+    ----------
+    report
+        The HTML page.
+    """
+
+    evaluation: Evaluation
+    report: Path
+
+
+def conclude(
+    job: JobSettings, found: Survey, *, events_in: int, calls: int, wall_s: float, title: str
+) -> Outcome:
+    """Evaluate what the run wrote, and leave `summary.json` and `report.html` beside it.
+
+    Parameters
+    ----------
+    events_in
+        Events that the cascade decided, by its own count.
+    calls
+        Calls to the expert, as counted where they are made.
+    """
+    folder = job.sink.path
+    (folder / DECISIONS).mkdir(exist_ok=True)  # where not one event was decided, Flink made none
+    evaluation = evaluate(
+        found.references,
+        read_decisions(folder / DECISIONS),
+        job.task,
+        [*(level.name for level in job.levels), EXPERT],
+        calls=calls,
+        events_in=events_in,
+        dead_letters=found.dead,
+        wall_s=wall_s,
+    )
+    settings = yaml.safe_dump(job.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    report = folder / "report.html"
+    report.write_text(render(evaluation, title, settings, job.budget), encoding="utf-8")
+    (folder / "summary.json").write_text(to_json(evaluation), encoding="utf-8")
+    return Outcome(evaluation, report)

@@ -1,0 +1,149 @@
+"""Runs a job's source through the same core in one process: no Flink, no JVM, no Redis.
+
+For studies and what-if questions. Chunks of the same shards in the same order meet the same
+objects as in the job; only the loop has no lag.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from flink_job import output
+from flink_job.connecting import connection
+from flink_job.outcome import Outcome, conclude
+from flink_job.settings import JobSettings, SettingsError
+from flink_job.sources.blocks import Blocks, survey
+from model_store.ledger import MemoryLedger, Usage
+from model_store.memory import MemoryBackend
+from model_store.store import ModelStore
+from operators.assembly import build_cascade, build_desk, build_trainer
+from operators.core.publisher import Publisher
+from operators.core.verdicts import to_decision, to_lesson
+from operators.records import Decision, Event, to_json_lines
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a replay made: decisions in stream order within each block, and the counts."""
+
+    decisions: list[Decision]
+    dead_letters: Sequence[msgspec.Struct]
+    usage: Usage
+
+
+class Replay:
+    """The loop of the job, closed in one process.
+
+    Parameters
+    ----------
+    store
+        Where releases go; with `learning.frozen`, where the head to decide with comes from.
+    """
+
+    def __init__(self, job: JobSettings, store: ModelStore) -> None:
+        self._labels = job.task.labels
+        self._task = job.task.name
+        self._store = store
+        self.ledger = MemoryLedger(ttl_s=job.store.answers_ttl_s, monotonic=time.monotonic)
+        self._cascade = build_cascade(job, self.ledger)
+        self._desk = build_desk(job, self.ledger)
+        self._publisher = Publisher(
+            self._task, build_trainer(job), store, self.ledger, job.learning
+        )
+        self._publisher.start()
+
+    async def decide(self, shard: int, events: Sequence[Event]) -> list[Decision]:
+        """Take one chunk all the way: decisions, the expert's answers, learning, release."""
+        head = self._publisher.parent
+        if head is not None and head != self._cascade.release:
+            self._cascade.load(self._store.load(self._task, head))
+        outcome = self._cascade.decide(str(shard), events)
+        if not outcome.deferrals:
+            return outcome.decisions
+        verdicts = await self._desk.answer(outcome.deferrals)
+        self._publisher.take(to_lesson(verdicts, self._labels))
+        return outcome.decisions + [to_decision(verdict, self._labels) for verdict in verdicts]
+
+
+def replay(job: JobSettings, records: int) -> Replayed:
+    """Run a bounded source of so many records through the loop.
+
+    Raises
+    ------
+    SettingsError
+        If the job decides with a frozen release, and there is none.
+    """
+    return asyncio.run(_replay(job, records))
+
+
+async def _replay(job: JobSettings, records: int) -> Replayed:
+    loop = Replay(job, _store(job))
+    blocks = Blocks(job)
+    decisions: list[Decision] = []
+    dead: list[msgspec.Struct] = []
+    for number in range(-(-records // job.source.block)):
+        block = blocks.read(number)
+        dead += block.dead
+        for shard, events in block.chunks.items():
+            decisions += await loop.decide(shard, events)
+    return Replayed(decisions, dead, loop.ledger.usage())
+
+
+def _store(job: JobSettings) -> ModelStore:
+    """Memory, so that a replay never touches the releases of a live job; frozen only reads."""
+    if not job.learning.frozen:
+        return ModelStore(MemoryBackend(), retention=2, now=lambda: datetime.now(UTC))
+    if job.store.kind == "embedded":
+        message = (
+            "learning.frozen: an embedded store holds no release to decide with. "
+            "Operator action: name the Redis of the job that learned, under `store`."
+        )
+        raise SettingsError(message)
+    job.store.resolve()
+    store = connection(job, "replay").store()
+    if store.head(job.task.name) is None:
+        message = f"learning.frozen: the store holds no release of task {job.task.name!r}"
+        raise SettingsError(message)
+    return store
+
+
+def run_replay(job: JobSettings) -> Outcome:
+    """Replay a job, write what the job would write, and evaluate it.
+
+    Raises
+    ------
+    SettingsError
+        If the job can not be replayed.
+    """
+    if job.source.watch:
+        message = "source.watch: a replay needs a source that ends; take `watch` out"
+        raise SettingsError(message)
+    found = survey(job)
+    job = job.for_stream_of(found.events)
+    output.prepare(job.sink)
+    started = time.monotonic()
+    made = replay(job, found.records)
+    wall_s = time.monotonic() - started
+    _write(job.sink.path / output.DECISIONS, made.decisions)
+    _write(job.sink.path / output.DEAD_LETTERS, made.dead_letters)
+    return conclude(
+        job,
+        found,
+        events_in=made.usage.seen,
+        calls=made.usage.reserved,
+        wall_s=wall_s,
+        title=f"{job.task.name}: replay",
+    )
+
+
+def _write(folder: Path, records: Sequence[msgspec.Struct]) -> None:
+    folder.mkdir()
+    text = to_json_lines(records) + "\n" if records else ""
+    (folder / "part-0.jsonl").write_text(text, encoding="utf-8")

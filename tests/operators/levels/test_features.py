@@ -1,0 +1,146 @@
+"""The array code that hashes n-grams, against plain string dictionaries."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from operators.levels import features
+from operators.levels.features import Counts, NgramHasher
+from operators.settings import FeatureSettings
+
+_WORD = 1 << 64
+_WORDS_2 = FeatureSettings(bits=24, words=2, characters=None)
+_TEXT = st.text(st.sampled_from("ab c.É東!\n\u0301😀") | st.characters(), max_size=40)
+
+
+def mix(value: int) -> int:
+    value ^= value >> 33
+    value = value * 0xFF51AFD7ED558CCD % _WORD
+    value ^= value >> 33
+    return value * 0xC4CEB9FE1A85EC53 % _WORD
+
+
+def ngram_feature(units: list[int], family: int, bits: int) -> int:
+    total = family + len(units)
+    for unit, multiplier in zip(units, features._MULTIPLIERS, strict=False):
+        total += (unit + 1) * int(multiplier)
+    return mix(total % _WORD) >> (64 - bits)
+
+
+def naive(text: str, chosen: FeatureSettings) -> Counter[int]:
+    """Count n-grams one at a time, by their parts, and only then number them."""
+    text = text[: chosen.max_chars].lower()
+    words = re.findall(r"\w+|[^\w\s]", text)
+    found: Counter[int] = Counter()
+    for n in range(1, chosen.words + 1):
+        for gram, count in Counter(
+            tuple(words[i : i + n]) for i in range(len(words) + 1 - n)
+        ).items():
+            units = [features._hash_token(word) for word in gram]
+            found[ngram_feature(units, 0x51, chosen.bits)] += count
+    if chosen.characters:
+        padded = f" {text} "
+        low, high = chosen.characters
+        for n in range(low, high + 1):
+            for part, count in Counter(
+                padded[i : i + n] for i in range(len(padded) + 1 - n)
+            ).items():
+                found[ngram_feature([ord(c) for c in part], 0xA7, chosen.bits)] += count
+    return found
+
+
+def row(counts: Counts, number: int) -> dict[int, float]:
+    span = slice(counts.indptr[number], counts.indptr[number + 1])
+    return dict(zip(counts.indices[span].tolist(), counts.counts[span].tolist(), strict=True))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    texts=st.lists(_TEXT, max_size=6),
+    words=st.integers(1, 4),
+    characters=st.none() | st.tuples(st.integers(1, 3), st.integers(3, 5)),
+    bits=st.sampled_from([8, 20]),
+    max_chars=st.sampled_from([16, 20_000]),
+)
+def test_counts_are_those_of_a_dictionary(
+    texts: list[str], words: int, characters: tuple[int, int] | None, bits: int, max_chars: int
+) -> None:
+    chosen = FeatureSettings(words=words, characters=characters, bits=bits, max_chars=max_chars)
+    counts = NgramHasher(chosen)(texts)
+    assert len(counts.indptr) == len(texts) + 1
+    assert counts.indptr[-1] == len(counts.indices) == len(counts.counts)
+    for number, text in enumerate(texts):
+        assert row(counts, number) == naive(text, chosen)
+        span = counts.indices[counts.indptr[number] : counts.indptr[number + 1]]
+        assert (np.diff(span) > 0).all()
+    assert counts.rows.tolist() == [
+        number for number in range(len(texts)) for _ in row(counts, number)
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts=st.lists(_TEXT, min_size=1, max_size=6), data=st.data())
+def test_a_row_does_not_depend_on_the_batch(texts: list[str], data: st.DataObject) -> None:
+    hasher = NgramHasher(FeatureSettings(bits=16))
+    order = data.draw(st.permutations(range(len(texts))))
+    together = hasher([texts[i] for i in order])
+    for place, i in enumerate(order):
+        assert row(together, place) == row(hasher([texts[i]]), 0)
+
+
+@pytest.mark.parametrize("chosen", [_WORDS_2, FeatureSettings(bits=24, words=1)])
+def test_no_ngram_crosses_a_document_boundary(chosen: FeatureSettings) -> None:
+    hasher = NgramHasher(chosen)
+    apart, joined = hasher(["alpha", "beta"]), hasher(["alpha beta"])
+    crossing = set(row(joined, 0)) - set(row(apart, 0)) - set(row(apart, 1))
+    assert crossing
+    assert set(apart.indices.tolist()).isdisjoint(crossing)
+    # The last word of one text and the first of the next are no bigram, whatever stands between.
+    gaps = hasher(["alpha", "", "beta"])
+    assert row(gaps, 0) == row(apart, 0)
+    assert row(gaps, 2) == row(apart, 1)
+
+
+def test_words_of_a_known_text() -> None:
+    hasher = NgramHasher(_WORDS_2)
+    counts = row(hasher(["The cat. the CAT."]), 0)
+    # the x2, cat x2, . x2, "the cat" x2, "cat ." x2, ". the" x1
+    assert sorted(counts.values()) == [1, 2, 2, 2, 2, 2]
+    assert row(hasher(["the cat"]), 0).keys() < counts.keys()
+
+
+def test_families_and_orders_have_features_of_their_own() -> None:
+    words = NgramHasher(FeatureSettings(bits=24, words=1, characters=None))(["a"])
+    both = NgramHasher(FeatureSettings(bits=24, words=1, characters=(1, 1)))(["a"])
+    assert len(both.indices) == len(words.indices) + 2  # "a" and the space around it
+    swapped = NgramHasher(_WORDS_2)(["a b", "b a"])
+    assert len(set(row(swapped, 0)) ^ set(row(swapped, 1))) == 2
+
+
+def test_text_beyond_max_chars_is_not_read() -> None:
+    hasher = NgramHasher(FeatureSettings(bits=16, max_chars=16))
+    start = "sixteen letters!"
+    assert len(start) == 16
+    assert row(hasher([start + " and an attack"]), 0) == row(hasher([start]), 0)
+    assert row(hasher([start[:-1] + "?"]), 0) != row(hasher([start]), 0)
+
+
+def test_empty_texts_have_no_words() -> None:
+    counts = NgramHasher(_WORDS_2)(["", " \n", ""])
+    assert counts.indptr.tolist() == [0, 0, 0, 0]
+    assert NgramHasher(_WORDS_2)([]).indptr.tolist() == [0]
+
+
+def test_features_fill_the_table_evenly() -> None:
+    hasher = NgramHasher(FeatureSettings(bits=8, words=1, characters=None))
+    counts = hasher([f"w{i}" for i in range(256 * 20)])
+    load = np.bincount(counts.indices, minlength=256)
+    expected = 20.0
+    chi_square = float(((load - expected) ** 2 / expected).sum())
+    assert 150 < chi_square < 380  # 255 degrees of freedom, five standard deviations either side

@@ -1,0 +1,176 @@
+"""The spending plan: a cap that holds whatever happens, and a rate that steers towards it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from model_store.ledger import Usage
+from operators.budget import SpendingPlan, committed
+from operators.settings import BudgetSettings
+from tests.operators.fakes import memory_ledger
+
+_BUDGETS = st.one_of(
+    st.builds(
+        BudgetSettings,
+        calls=st.integers(0, 5000),
+        events=st.integers(1, 10_000),
+        pace=st.floats(0.1, 2),
+    ),
+    st.builds(BudgetSettings, share=st.floats(0.001, 1), burst=st.integers(0, 2000)),
+)
+_COUNT = st.integers(0, 20_000)
+
+
+def used(seen: int, reserved: int = 0, *, flying: int = 0) -> Usage:
+    return Usage(seen=seen, deferred=reserved + flying, settled=reserved, reserved=reserved)
+
+
+@given(budget=_BUDGETS, seen=_COUNT, reserved=_COUNT, horizon=st.integers(1, 1000))
+def test_rate_is_a_share_and_left_never_negative(
+    budget: BudgetSettings, seen: int, reserved: int, horizon: int
+) -> None:
+    plan = SpendingPlan(budget)
+    usage = used(seen, reserved)
+    left, cap = plan.left(usage), plan.cap(seen)
+    assert cap is not None
+    assert left == max(0, cap - reserved)
+    assert 0 <= plan.rate(usage, horizon) <= 1
+
+
+@given(budget=_BUDGETS, seen=_COUNT, step=st.integers(0, 500))
+def test_the_plan_and_the_cap_only_grow_and_the_plan_stays_below(
+    budget: BudgetSettings, seen: int, step: int
+) -> None:
+    plan = SpendingPlan(budget)
+    now, later = plan._planned(seen), plan._planned(seen + step)
+    assert 0 <= now <= later + 1e-9
+    cap, cap_later = plan.cap(seen), plan.cap(seen + step)
+    assert cap is not None
+    assert cap_later is not None
+    assert cap <= cap_later
+    assert now < cap + 1 + 1e-9
+
+
+@given(budget=_BUDGETS, seen=_COUNT, reserved=st.integers(0, 500), more=st.integers(1, 500))
+def test_whoever_has_spent_more_spends_less_from_now_on(
+    budget: BudgetSettings, seen: int, reserved: int, more: int
+) -> None:
+    plan = SpendingPlan(budget)
+    assert plan.rate(used(seen, reserved + more), 100) <= plan.rate(used(seen, reserved), 100)
+    # A deferral whose verdict is not there yet counts as spent.
+    assert plan.left(used(seen, reserved, flying=more)) == plan.left(used(seen, reserved + more))
+
+
+def test_pace() -> None:
+    early = SpendingPlan(BudgetSettings(calls=100, events=1000, pace=0.5))
+    even = SpendingPlan(BudgetSettings(calls=100, events=1000, pace=1))
+    assert even._planned(250) == pytest.approx(25)
+    assert early._planned(250) == pytest.approx(50)
+    for plan in (early, even):
+        assert plan._planned(0) == 0
+        assert plan._planned(1000) == plan._planned(5000) == pytest.approx(100)
+
+
+def test_on_plan_the_rate_is_the_slope_of_the_plan() -> None:
+    plan = SpendingPlan(BudgetSettings(calls=100, events=1000, pace=1))
+    assert plan.rate(used(500, 50), 100) == pytest.approx(0.1)
+    assert plan.rate(used(500, 55), 100) == pytest.approx(0.05)
+    assert plan.rate(used(500, 60), 100) == 0
+    assert plan.rate(used(1000, 100), 100) == 0
+
+
+def test_a_share_starts_at_twice_its_rate_and_settles_at_it() -> None:
+    plan = SpendingPlan(BudgetSettings(share=0.1, burst=500))
+    assert plan._planned(10) == pytest.approx(0.1 * 20, rel=0.02)
+    far = 1_000_000
+    assert plan._planned(far + 1000) - plan._planned(far) == pytest.approx(100, rel=1e-3)
+    assert plan._planned(far) == pytest.approx(0.1 * (far + 500), rel=1e-3)
+    assert plan.cap(0) == 50
+    assert SpendingPlan(BudgetSettings(share=0.1, burst=0)).cap(9) == 0
+    assert SpendingPlan(BudgetSettings(share=0.1, burst=0)).cap(10) == 1
+
+
+def test_without_a_budget_nothing_is_limited() -> None:
+    plan = SpendingPlan(None)
+    assert plan.cap(10**9) is None
+    assert plan.left(used(10, 10**9)) is None
+    assert plan.rate(used(10, 10**9), 100) == 1
+
+
+def test_calls_over_a_stream_of_unknown_length_are_no_plan() -> None:
+    with pytest.raises(ValueError, match=r"budget\.calls needs budget\.events"):
+        SpendingPlan(BudgetSettings(calls=10))
+
+
+def test_committed_counts_what_is_under_way() -> None:
+    assert committed(Usage(seen=9, deferred=5, settled=2, reserved=3)) == 6
+    # More settled than deferred: a shard was restored, the trainer is ahead.
+    assert committed(Usage(seen=9, deferred=2, settled=5, reserved=3)) == 3
+
+
+class Spending(RuleBasedStateMachine):
+    """Shards decide, calls are reserved, verdicts settle, in any order and any number of times."""
+
+    budget: BudgetSettings
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plan = SpendingPlan(self.budget)
+        self.ledger = memory_ledger()
+        self.shards: dict[str, tuple[int, int]] = {}
+        self.settled = 0
+        self.calls = 0
+        self.most_seen = 0
+
+    @rule(shard=st.sampled_from("ab"), events=st.integers(1, 60), wanted=st.integers(0, 60))
+    def decide(self, shard: str, events: int, wanted: int) -> None:
+        left = self.plan.left(self.ledger.usage())
+        assert left is not None
+        seen, deferred = self.shards.get(shard, (0, 0))
+        granted = min(wanted, events, left)
+        self.shards[shard] = (seen + events, deferred + granted)
+        self.ledger.progress(shard, seen=seen + events, deferred=deferred + granted)
+
+    @rule(count=st.integers(1, 40), again=st.booleans())
+    def call(self, count: int, again: bool) -> None:  # noqa: FBT001 - hypothesis passes by name
+        start = 0 if again else self.calls
+        cap = self.plan.cap(self.ledger.usage().seen)
+        names = [f"call-{start + number}" for number in range(count)]
+        self.calls = max(self.calls, start + count)
+        self.ledger.reserve(names, cap)
+
+    @rule(count=st.integers(1, 30))
+    def settle(self, count: int) -> None:
+        self.settled += count
+        self.ledger.settle(self.settled)
+
+    @invariant()
+    def never_more_calls_than_the_cap(self) -> None:
+        usage = self.ledger.usage()
+        cap = self.plan.cap(usage.seen)
+        assert cap is not None
+        assert usage.reserved <= cap
+        if self.budget.share is not None:
+            assert usage.reserved <= math.floor(
+                self.budget.share * (usage.seen + self.budget.burst)
+            )
+
+
+class SpendingCalls(Spending):
+    budget = BudgetSettings(calls=70, events=400)
+
+
+class SpendingAShare(Spending):
+    budget = BudgetSettings(share=0.3, burst=20)
+
+
+_SMALL = settings(max_examples=30, stateful_step_count=25, deadline=None)
+TestSpendingCalls = SpendingCalls.TestCase
+TestSpendingCalls.settings = _SMALL
+TestSpendingAShare = SpendingAShare.TestCase
+TestSpendingAShare.settings = _SMALL
