@@ -6,13 +6,12 @@ import os
 import shutil
 from dataclasses import dataclass
 
-from flink_job.connecting import connection, running_store
+from flink_job.connecting import connection, require_key, running_store
 from flink_job.java import ensure_java
 from flink_job.settings import JobSettings, SettingsError
 from flink_job.sources.blocks import survey
 from flink_job.sources.reading import list_files
 from model_store.errors import StoreError
-from operators.expert.openai_expert import api_key
 from operators.settings import OpenAIExpertSettings
 
 
@@ -49,8 +48,8 @@ def _expert(job: JobSettings) -> Finding:
     if not isinstance(job.expert, OpenAIExpertSettings):
         return Finding("expert", True, f"recorded answers in column {job.expert.column!r}")
     try:
-        api_key(job.expert)
-    except ValueError as error:
+        require_key(job)
+    except SettingsError as error:
         return Finding("expert", False, str(error))
     detail = f"{job.expert.model} at {job.expert.base_url}, key in {job.expert.api_key_env}"
     return Finding("expert", True, detail)

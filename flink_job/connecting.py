@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flink_job.settings import JobSettings
+from flink_job.settings import JobSettings, SettingsError
 from model_store.embedded import EmbeddedRedis
+from operators.expert.openai_expert import api_key
 from operators.flink.connection import StoreConnection
+from operators.settings import OpenAIExpertSettings
 
 
 def connection(job: JobSettings, run: str) -> StoreConnection:
@@ -43,13 +45,30 @@ def running_store(job: JobSettings) -> Iterator[None]:
         yield
         return
     before = os.environ.get(job.store.url_env)
-    with tempfile.TemporaryDirectory(prefix="flink-cascade-") as folder:
-        with EmbeddedRedis(Path(folder)) as server:
-            os.environ[job.store.url_env] = server.url
-            try:
-                yield
-            finally:
-                if before is None:
-                    del os.environ[job.store.url_env]
-                else:
-                    os.environ[job.store.url_env] = before
+    with (
+        tempfile.TemporaryDirectory(prefix="flink-cascade-") as folder,
+        EmbeddedRedis(Path(folder)) as server,
+    ):
+        os.environ[job.store.url_env] = server.url
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[job.store.url_env]
+            else:
+                os.environ[job.store.url_env] = before
+
+
+def require_key(job: JobSettings) -> None:
+    """See to it that the expert's key is there, before anything starts.
+
+    Raises
+    ------
+    SettingsError
+        If the expert wants a key and it is not in the environment.
+    """
+    if isinstance(job.expert, OpenAIExpertSettings):
+        try:
+            api_key(job.expert)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error

@@ -51,7 +51,7 @@ def build(
     records
         Length of a bounded source in records; None to watch a folder for ever.
     """
-    read = _watch(env, job) if records is None else _read(env, job, connection, records)
+    read = _watch(env, job, connection) if records is None else _read(env, job, connection, records)
     # (shard, chunk of events)
     write_lines(read.get_side_output(DEAD_LETTERS), job.sink.path, DEAD_LETTER_FOLDER)
 
@@ -109,7 +109,9 @@ def _read(
     return read
 
 
-def _watch(env: StreamExecutionEnvironment, job: JobSettings) -> DataStream:
+def _watch(
+    env: StreamExecutionEnvironment, job: JobSettings, connection: StoreConnection
+) -> DataStream:
     tables = StreamTableEnvironment.create(env)
     ticks = TableDescriptor.for_connector("datagen").option(
         "rows-per-second", str(_TICKS_PER_SECOND)
@@ -119,7 +121,7 @@ def _watch(env: StreamExecutionEnvironment, job: JobSettings) -> DataStream:
     return (
         tables.to_data_stream(source)
         .key_by(lambda _: 0, Types.INT())
-        .process(FolderReader(job), CHUNK)
+        .process(FolderReader(job, connection), CHUNK)
         .name("read")
         .uid("read")
         .set_parallelism(1)

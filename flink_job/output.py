@@ -5,6 +5,7 @@ from __future__ import annotations
 from flink_job.settings import SettingsError, SinkSettings
 
 DECISIONS, DEAD_LETTERS, RELEASES = "decisions", "dead_letters", "releases"
+FOLDERS = (DECISIONS, DEAD_LETTERS, RELEASES)
 
 
 def prepare(settings: SinkSettings) -> None:
@@ -17,7 +18,7 @@ def prepare(settings: SinkSettings) -> None:
     """
     try:
         settings.path.mkdir(parents=True, exist_ok=True)
-        occupied = [n for n in (DECISIONS, DEAD_LETTERS, RELEASES) if (settings.path / n).exists()]
+        occupied = [name for name in FOLDERS if (settings.path / name).exists()]
     except OSError as error:
         message = f"sink.path: {settings.path} can not be made: {error}"
         raise SettingsError(message) from error

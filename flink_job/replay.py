@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from flink_job import output
-from flink_job.connecting import connection
+from flink_job.connecting import connection, require_key
 from flink_job.outcome import Outcome, conclude
 from flink_job.settings import JobSettings, SettingsError
 from flink_job.sources.blocks import Blocks, survey
@@ -71,6 +71,10 @@ class Replay:
         self._publisher.take(to_lesson(verdicts, self._labels))
         return outcome.decisions + [to_decision(verdict, self._labels) for verdict in verdicts]
 
+    async def close(self) -> None:
+        """Let go of the expert's connections."""
+        await self._desk.close()
+
 
 def replay(job: JobSettings, records: int) -> Replayed:
     """Run a bounded source of so many records through the loop.
@@ -88,11 +92,14 @@ async def _replay(job: JobSettings, records: int) -> Replayed:
     blocks = Blocks(job)
     decisions: list[Decision] = []
     dead: list[msgspec.Struct] = []
-    for number in range(-(-records // job.source.block)):
-        block = blocks.read(number)
-        dead += block.dead
-        for shard, events in block.chunks.items():
-            decisions += await loop.decide(shard, events)
+    try:
+        for number in range(-(-records // job.source.block)):
+            block = blocks.read(number)
+            dead += block.dead
+            for shard, events in block.chunks.items():
+                decisions += await loop.decide(shard, events)
+    finally:
+        await loop.close()
     return Replayed(decisions, dead, loop.ledger.usage())
 
 
@@ -100,16 +107,14 @@ def _store(job: JobSettings) -> ModelStore:
     """Memory, so that a replay never touches the releases of a live job; frozen only reads."""
     if not job.learning.frozen:
         return ModelStore(MemoryBackend(), retention=2, now=lambda: datetime.now(UTC))
-    if job.store.kind == "embedded":
-        message = (
-            "learning.frozen: an embedded store holds no release to decide with. "
-            "Operator action: name the Redis of the job that learned, under `store`."
-        )
-        raise SettingsError(message)
     job.store.resolve()
     store = connection(job, "replay").store()
     if store.head(job.task.name) is None:
-        message = f"learning.frozen: the store holds no release of task {job.task.name!r}"
+        message = (
+            f"learning.frozen: the store holds no release of task {job.task.name!r}. "
+            "Operator action: run the job without `frozen` first, or correct the task's name, "
+            "`store.namespace` or the URL."
+        )
         raise SettingsError(message)
     return store
 
@@ -127,6 +132,7 @@ def run_replay(job: JobSettings) -> Outcome:
         raise SettingsError(message)
     found = survey(job)
     job = job.for_stream_of(found.events)
+    require_key(job)
     output.prepare(job.sink)
     started = time.monotonic()
     made = replay(job, found.records)

@@ -130,8 +130,12 @@ def _stopped_on_interrupt(client: Any, job: JobSettings) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        from pyflink.java_gateway import get_gateway
+
+        # PyFlink 2.3's own stop_with_savepoint calls a Java method that is gone.
+        kind = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
         savepoints = (job.sink.path / "savepoints").absolute().as_uri()
-        client.stop_with_savepoint(True, savepoints).result()
+        client._j_job_client.stopWithSavepoint(True, savepoints, kind).get()  # noqa: SLF001
 
 
 def _root_cause(error: Exception) -> str:

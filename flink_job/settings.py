@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from operators.settings import CascadeSettings, Name, PaperSettings, RecordedExpertSettings, Section
 
 _URL_ENV = "FLINK_CASCADE_REDIS_URL"
+_YEAR_S = 366 * 86_400.0
 
 
 class SettingsError(ValueError):
@@ -40,7 +41,7 @@ class FieldSettings(Section):
 class SourceSettings(Section):
     """Where the events come from: a file, or a folder of files."""
 
-    path: Annotated[Path, Field()]
+    path: Path
     """A CSV (.csv) or JSON Lines (.jsonl, .ndjson) file, gzipped (.gz) or not, or a folder of
     them."""
     format: Literal["csv", "jsonl"] | None = None
@@ -48,14 +49,14 @@ class SourceSettings(Section):
     fields: FieldSettings = FieldSettings()
     watch: bool = False
     """Go on for ever, taking in files as they appear in the folder. Move files in whole (rename);
-    names that begin with a dot or an underscore are left alone."""
+    names that begin with a dot or an underscore, or are no UTF-8, are left alone."""
     block: Annotated[int, Field(ge=1, le=100_000)] = 128
     """Events read at once; shards cut it into chunks."""
     max_lag: Annotated[int, Field(ge=0)] = 64
-    """A file waits for learning: no more is read while more than this many deferrals have no
-    verdict yet. A live stream would not wait; 0 learns from every block before the next."""
+    """Files wait for learning: no more is read while more than this many deferrals have no verdict
+    yet. 0 learns from every block before the next."""
     limit: Annotated[int, Field(ge=1)] | None = None
-    """Read no more than this many events."""
+    """Read no more than this many records, bad ones included."""
 
     @model_validator(mode="after")
     def _watched(self) -> Self:
@@ -84,12 +85,12 @@ class StoreSettings(Section):
     namespace: Name = "flink-cascade"
     retention: Annotated[int, Field(ge=2)] = 20
     """Releases kept."""
-    answers_ttl_s: Annotated[float, Field(ge=1)] = 86_400.0
+    answers_ttl_s: Annotated[float, Field(ge=1, le=_YEAR_S)] = 86_400.0
     """How long an expert's answer is remembered, so that a replay after a failure pays once."""
 
     @model_validator(mode="after")
     def _no_secret(self) -> Self:
-        if self.url is not None and urlsplit(self.url).password:
+        if self.url is not None and _holds_secret(self.url):
             message = (
                 f"`url` holds a password; put the whole URL into the environment variable "
                 f"{self.url_env} and leave `url` out"
@@ -126,7 +127,7 @@ class FlinkSettings(Section):
     shards: Annotated[int, Field(ge=1, le=32_768)] = 8
     """Parts of the stream that keep their order and their state. Fixed for the life of the job;
     take many more than subtasks."""
-    checkpoint_interval_s: Annotated[float, Field(gt=0)] = 2.0
+    checkpoint_interval_s: Annotated[float, Field(ge=0.01, le=86_400)] = 2.0
     """Decisions become visible in the sink with each checkpoint."""
     bundle_time_ms: Annotated[int, Field(ge=1, le=10_000)] = 10
     """Longest wait of a record between two Python operators."""
@@ -153,11 +154,27 @@ class JobSettings(CascadeSettings):
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _frozen_store(self) -> Self:
+        if self.learning.frozen and self.store.kind == "embedded":
+            message = (
+                "learning.frozen: an embedded store begins empty, so there is no release to decide "
+                "with; name the Redis of the job that learned, under `store`"
+            )
+            raise ValueError(message)
+        return self
+
     @property
     def recorded_column(self) -> str | None:
         """Column of the recorded expert, if there is one."""
         expert = self.expert
         return expert.column if isinstance(expert, RecordedExpertSettings) else None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column or field of the source that the settings name."""
+        named = [*self.source.fields.model_dump().values(), self.recorded_column]
+        return tuple(dict.fromkeys(name for name in named if name))
 
     @property
     def unlimited(self) -> bool:
@@ -184,8 +201,9 @@ def load_job(path: Path) -> JobSettings:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        message = f"{path}: can not be read as YAML: {error}"
+    # A malformed date or number is a plain ValueError to PyYAML.
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        message = f"{path}: can not be read as YAML: {_without_excerpt(error)}"
         raise SettingsError(message) from error
     if not isinstance(content, dict):
         message = f"{path}: must be a mapping; see `flink-cascade schema` for its fields"
@@ -202,6 +220,21 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
         part = content.get(section)
         if isinstance(part, dict) and isinstance(part.get("path"), str):
             part["path"] = str((folder / part["path"]).absolute())
+
+
+def _without_excerpt(error: Exception) -> str:
+    """An error's message without the line of the file that it quotes: a secret may stand there."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"{error.problem} in line {mark.line + 1}, column {mark.column + 1}"
+    return str(error)
+
+
+def _holds_secret(url: str) -> bool:
+    """Whether a URL may hold a password, also where redis-py or a slip of the pen puts one."""
+    parts = urlsplit(url)
+    astray = "@" in parts.path + parts.query + parts.fragment  # not percent-encoded
+    return bool(parts.password) or astray or "password" in parse_qs(parts.query)
 
 
 def _explain(path: Path, error: ValidationError) -> str:

@@ -74,8 +74,9 @@ class SpendingPlan:
 
 
 def committed(usage: Usage) -> int:
-    """Calls reserved so far, and one for each deferral that has no verdict yet.
+    """Calls that are spent, or as good as spent: one for each deferral, or more with retries.
 
-    A deferral whose call is in flight counts twice for that moment, on the safe side.
+    Counted by deferrals and not by what is in flight, so that it does not depend on how far the
+    expert lags behind: the same stream meets the same plan in the job and in the replay.
     """
-    return usage.reserved + max(0, usage.deferred - usage.settled)
+    return max(usage.deferred, usage.reserved)

@@ -16,7 +16,7 @@ from flink_job.demo.behaviour import EndpointSettings
 from flink_job.demo.endpoint import RunningEndpoint, serve
 from flink_job.demo.posts import generate, write
 from flink_job.run import run as run_job
-from flink_job.settings import load_job
+from flink_job.settings import SettingsError, load_job
 
 app = typer.Typer(no_args_is_help=True)
 _console = Console()
@@ -64,7 +64,10 @@ def run(
 @app.command()
 def posts(out: Folder = Path("posts.jsonl"), count: Count = 6000, seed: Seed = 0) -> None:
     """Write generated posts to a JSON Lines file."""
-    write(out, count, seed)
+    from flink_job.cli.main import explained
+
+    with explained():
+        write(out, count, seed)
     _console.print(f"{count} posts in {out}", markup=False)
 
 
@@ -76,6 +79,13 @@ def endpoint(
     failure_rate: FailureRate = 0.0,
 ) -> None:
     """Serve an OpenAI-compatible endpoint that answers from a file, until interrupted."""
+    from flink_job.cli.main import explained
+
     settings = EndpointSettings(failure_rate=failure_rate)
-    _console.print(f"http://{host}:{port}/v1", markup=False)
-    asyncio.run(serve(settings, answers_from_file(answers), host, port))
+    with explained():
+        try:
+            key = answers_from_file(answers)
+        except ValueError as error:  # names the line, and what belongs there
+            raise SettingsError(str(error)) from error
+        _console.print(f"http://{host}:{port}/v1", markup=False)
+        asyncio.run(serve(settings, key, host, port))

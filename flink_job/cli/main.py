@@ -45,9 +45,7 @@ def explained() -> Iterator[None]:
     """Show an error that the user can mend as its message alone, and exit with status 2."""
     try:
         yield
-    except (SettingsError, StoreError, EvaluationError, JobFailed, ValueError, OSError) as error:
-        if isinstance(error, ValueError) and not isinstance(error, SettingsError | EvaluationError):
-            raise
+    except (SettingsError, StoreError, EvaluationError, JobFailed, OSError) as error:
         console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         raise typer.Exit(2) from error
 

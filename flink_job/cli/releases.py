@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from flink_job.connecting import connection
 from flink_job.settings import JobSettings, SettingsError, load_job
@@ -55,7 +56,7 @@ def list_releases(job: JobFile) -> None:
             manifest.release,
             f"{manifest.created:%Y-%m-%d %H:%M:%S}",
             manifest.parent or "",
-            str(manifest.stats.get("annotations", "")),
+            Text(str(manifest.stats.get("annotations", ""))),
             f"{_size(manifest) / _MEBIBYTE:.1f}",
         )
     _console.print(table)

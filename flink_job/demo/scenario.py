@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from flink_job import output
 from flink_job.demo.posts import LABELS, write
 from flink_job.settings import SettingsError
 
@@ -18,7 +19,7 @@ API_KEY = "demo-key"  # of the local endpoint, which asks for one as a real prov
 LATENCY_MS, HANG_S, RETRY_AFTER_S = 40.0, 2.0, 0.2
 _KEY_ENV = "FLINK_CASCADE_DEMO_KEY"
 _CALLS_SHARE = 0.2  # of the events may go to the expert
-_MINE = {POSTS, JOB, "decisions", "dead_letters", "releases", "report.html", "summary.json"}
+_MADE_BY_RUN = {*output.FOLDERS, "savepoints", "report.html", "summary.json"}
 _MALFORMED = '{"id": "broken", "text": \n'  # one line that is no event, for the dead letters
 
 
@@ -35,8 +36,14 @@ def prepare(folder: Path, count: int, seed: int) -> Path:
         If the folder holds anything that no demo wrote.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if strange := {path.name for path in folder.iterdir()} - _MINE:
-        message = f"--out: {folder} holds {sorted(strange)[0]!r}, which is not the demo's; choose another"
+    found = {path.name for path in folder.iterdir()}
+    strange = found - {POSTS, JOB} - _MADE_BY_RUN
+    # Without the posts it is the folder of a job that is no demo.
+    if strange or (found and POSTS not in found):
+        message = (
+            f"--out: {folder} holds {min(strange or found)!r}, which is not the demo's. "
+            "Operator action: choose another folder."
+        )
         raise SettingsError(message)
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -12,9 +12,10 @@ from itertools import islice
 from pathlib import Path
 
 from flink_job.evaluation import Reference
-from flink_job.settings import FieldSettings, JobSettings
+from flink_job.settings import JobSettings, SettingsError
 from flink_job.sources.parsing import parse, shard_of
 from flink_job.sources.reading import Row, list_files, read_rows
+from operators.expert.prompt import parse_label
 from operators.records import DeadLetter, Event
 
 
@@ -44,15 +45,16 @@ class Blocks:
         """Block `number`; empty behind the end of the source."""
         size = self._job.source.block
         if number != self._next or number == 0:
-            self._records = self._all()
+            self._records = _all_rows(self._job, self._files)
             for _ in islice(self._records, number * size):
                 pass
         self._next = number + 1
         return to_block(self._job, list(islice(self._records, size)))
 
-    def _all(self) -> Iterator[tuple[Path, Row]]:
-        rows = ((f, row) for f in self._files for row in read_rows(f, self._job.source))
-        return islice(rows, self._job.source.limit)
+
+def _all_rows(job: JobSettings, files: Sequence[Path]) -> Iterator[tuple[Path, Row]]:
+    rows = ((path, row) for path in files for row in read_rows(path, job.source, job.columns))
+    return islice(rows, job.source.limit)
 
 
 def to_block(job: JobSettings, records: Sequence[tuple[Path, Row]]) -> Block:
@@ -98,24 +100,33 @@ def survey(job: JobSettings) -> Survey:
     Raises
     ------
     SettingsError
-        If there is nothing to read, or a column is missing.
+        If there is nothing to read, a column is missing, or a gold label is none of the labels.
     """
-    fields = job.source.fields
-    expert = fields.expert or job.recorded_column
     references: list[Reference] = []
     records = 0
-    files = list_files(job.source)
-    rows = ((path, row) for path in files for row in read_rows(path, job.source))
-    for path, row in islice(rows, job.source.limit):
+    for path, row in _all_rows(job, list_files(job.source)):
         records += 1
-        event = parse(row, path.name, job.task.name, fields, job.recorded_column)
+        event = parse(row, path.name, job.task.name, job.source.fields, job.recorded_column)
         if isinstance(event, Event):
-            references.append(_reference(event.id, row, fields, expert))
+            references.append(_reference(job, event.id, path, row))
     return Survey(records, references, records - len(references))
 
 
-def _reference(identity: str, row: Row, fields: FieldSettings, expert: str | None) -> Reference:
-    values = row.values or {}
-    known = [values.get(name) if name else None for name in (fields.label, expert)]
-    label, answer = (str(value) if value not in (None, "") else None for value in known)
-    return Reference(identity, label, answer)
+def _reference(job: JobSettings, identity: str, path: Path, row: Row) -> Reference:
+    fields, labels = job.source.fields, job.task.labels
+    label = _known(row, fields.label)
+    if label is not None and label not in labels:  # now, and not when the run is over
+        message = (
+            f"source.fields.label: {label!r} in {path.name}, line {row.line}, is none of the "
+            f"task's labels {list(labels)}. Operator action: correct the name of the column with "
+            "the gold labels, the row, or `task.labels`."
+        )
+        raise SettingsError(message)
+    answer = _known(row, fields.expert or job.recorded_column)
+    # Read as the expert's answers are; what is no label stays as it is, and counts as wrong.
+    return Reference(identity, label, parse_label(answer, labels) or answer)
+
+
+def _known(row: Row, name: str | None) -> str | None:
+    value = (row.values or {}).get(name) if name else None
+    return None if value in (None, "") else str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -14,7 +15,9 @@ from pyflink.datastream.state import ValueStateDescriptor
 
 from flink_job.settings import JobSettings, SettingsError
 from flink_job.sources.blocks import to_block
+from flink_job.sources.pacing import Pacer
 from flink_job.sources.reading import Row, is_input, read_rows
+from operators.flink.connection import StoreConnection
 from operators.flink.types import BYTES, DEAD_LETTERS
 from operators.records import DeadLetter, pack, to_json_lines
 
@@ -37,16 +40,21 @@ class FolderReader(KeyedProcessFunction):
     not change once they are there.
     """
 
-    def __init__(self, job: JobSettings) -> None:
+    def __init__(self, job: JobSettings, connection: StoreConnection) -> None:
         self._job = job
+        self._connection = connection
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Declare the position."""
         self._state = runtime_context.get_state(ValueStateDescriptor("position", BYTES))
         self._rows: Iterator[Row] | None = None
+        ledger = self._connection.ledger()
+        self._pacer = Pacer(ledger, self._job.source.max_lag, time.monotonic)
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
-        """Read the next block, if there is one."""
+        """Read the next block, if there is one and the loop keeps up."""
+        if not self._pacer.ready():
+            return
         kept = self._state.value()
         position = msgspec.msgpack.decode(bytes(kept), type=Position) if kept else Position()
         path = self._file(position)
@@ -55,8 +63,9 @@ class FolderReader(KeyedProcessFunction):
         dead: list[DeadLetter] = []
         rows: list[Row] = []
         try:
-            rows = self._read(path, position)
-        except (OSError, EOFError, SettingsError) as error:
+            for row in self._read(path, position):
+                rows.append(row)  # noqa: PERF402  # rows before the damage are kept
+        except (OSError, SettingsError) as error:
             _log.warning("the rest of %s is left out: %s", path, error)
             dead.append(DeadLetter(path.name, position.row, str(error), ""))
         block = to_block(self._job, [(path, row) for row in rows])
@@ -65,6 +74,7 @@ class FolderReader(KeyedProcessFunction):
             position.current, self._rows = None, None
         else:
             position.row += len(rows)
+        self._pacer.emitted(block.events)
         self._state.update(msgspec.msgpack.encode(position))
         if block.dead or dead:
             yield DEAD_LETTERS, to_json_lines([*block.dead, *dead])
@@ -85,7 +95,8 @@ class FolderReader(KeyedProcessFunction):
             position.current, position.row, self._rows = names[0], 0, None
         return folder / position.current
 
-    def _read(self, path: Path, position: Position) -> list[Row]:
+    def _read(self, path: Path, position: Position) -> Iterator[Row]:
         if self._rows is None:
-            self._rows = islice(read_rows(path, self._job.source), position.row, None)
-        return list(islice(self._rows, self._job.source.block))
+            rows = read_rows(path, self._job.source, self._job.columns)
+            self._rows = islice(rows, position.row, None)
+        return islice(self._rows, self._job.source.block)

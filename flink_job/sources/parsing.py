@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 from flink_job.settings import FieldSettings
@@ -29,9 +30,9 @@ def parse(
     recorded
         Column with the expert's recorded answer, if the expert is one.
     """
+    if row.values is None:
+        return DeadLetter(source, row.line, row.error or "no row", row.raw)
     try:
-        if row.values is None:
-            raise BadEvent(row.error)
         return _event(row.values, f"{source}:{row.line}", task, fields, recorded)
     except BadEvent as error:
         return DeadLetter(source, row.line, str(error), row.raw)
@@ -51,9 +52,16 @@ def _event(
         key=_text(values, fields.key, _LONGEST_ID) if fields.key else identity,
         text=text,
         task=task,
-        time=_text(values, fields.time, _LONGEST_ID) if fields.time else "",
-        recorded=_text(values, recorded, _LONGEST_ID) or None if recorded else None,
+        time=_text_or_none(values, fields.time) or "",
+        recorded=_text_or_none(values, recorded) or None,
     )
+
+
+def _text_or_none(values: dict[str, Any], name: str | None) -> str | None:
+    """A field that may be null, but not left out: that is most likely a misspelled setting."""
+    if name is None or (name in values and values[name] is None):
+        return None
+    return _text(values, name, _LONGEST_ID)
 
 
 def _text(values: dict[str, Any], name: str, longest: int) -> str:
@@ -62,6 +70,8 @@ def _text(values: dict[str, Any], name: str, longest: int) -> str:
         raise BadEvent(f"{name}: is missing")
     if isinstance(value, bool | dict | list):
         raise BadEvent(f"{name}: a text is needed, not {type(value).__name__}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadEvent(f"{name}: a text is needed, not {value}")
     text = value if isinstance(value, str) else str(value)
     if len(text) > longest:
         raise BadEvent(f"{name}: {len(text)} characters, more than {longest}")

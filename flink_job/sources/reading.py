@@ -6,10 +6,11 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterator
+import zlib
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from flink_job.settings import SettingsError, SourceSettings
 
@@ -73,8 +74,14 @@ def is_input(path: Path, settings: SourceSettings) -> bool:
     return (
         path.is_file()
         and not path.name.startswith((".", "_"))
+        and _is_utf8(path.name)
         and (settings.format is not None or _ending(path) is not None)
     )
+
+
+def _is_utf8(name: str) -> bool:
+    # Other names can be opened, but in no record: they stand in dead letters and in ids.
+    return not any("\udc80" <= character <= "\udcff" for character in name)
 
 
 def _ending(path: Path) -> str | None:
@@ -82,23 +89,35 @@ def _ending(path: Path) -> str | None:
     return _ENDINGS.get(name.suffix)
 
 
-def read_rows(path: Path, settings: SourceSettings) -> Iterator[Row]:
+def read_rows(path: Path, settings: SourceSettings, columns: Collection[str]) -> Iterator[Row]:
     """Rows of a file, good and bad, in order.
+
+    Parameters
+    ----------
+    columns
+        What a CSV file must have in its header. JSON objects are looked at one by one, later.
 
     Raises
     ------
     SettingsError
-        If a CSV file lacks a column that the settings name.
+        If a CSV file lacks a column, or a gzip file is cut off or damaged; the rows before the
+        damage have been given.
     OSError
         If the file can not be read.
     """
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:
-        kind = settings.format or _ending(path)
-        yield from _csv_rows(file, path, settings) if kind == "csv" else _json_rows(file)
+    kind = settings.format or _ending(path)
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        try:
+            yield from _csv_rows(file, path, columns) if kind == "csv" else _json_rows(file)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            message = (
+                f"source.path: {path} is no whole gzip file: {error}. "
+                "Operator action: copy it again, or take it out."
+            )
+            raise SettingsError(message) from error
 
 
-def _json_rows(file: IO[bytes]) -> Iterator[Row]:
+def _json_rows(file: gzip.GzipFile | io.BufferedReader) -> Iterator[Row]:
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
@@ -117,20 +136,27 @@ def _json_rows(file: IO[bytes]) -> Iterator[Row]:
             yield Row(number, None, f"a JSON object is needed, not {type(values).__name__}", raw)
 
 
-def _csv_rows(file: IO[bytes], path: Path, settings: SourceSettings) -> Iterator[Row]:
+def _csv_rows(
+    file: gzip.GzipFile | io.BufferedReader, path: Path, columns: Collection[str]
+) -> Iterator[Row]:
     csv.field_size_limit(_LONGEST_FIELD)
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors=_ESCAPE, newline="")
     reader = csv.reader(text)
-    header = next(reader, None)
+    try:
+        header = next(reader, None)
+    except csv.Error as error:
+        message = f"source.path: {path.name} has no header that can be read: {error}"
+        raise SettingsError(message) from error
     if header is None:
         return
-    wanted = [name for name in settings.fields.model_dump().values() if name]
-    if missing := [name for name in wanted if name not in header]:
-        message = (
-            f"source.fields: {path.name} has no column {missing[0]!r}; its columns are "
-            f"{', '.join(header)}"
-        )
-        raise SettingsError(message)
+    for name in columns:
+        if header.count(name) != 1:
+            found = "no" if name not in header else "more than one"
+            message = (
+                f"source.fields: {path.name} has {found} column {name!r}; its columns are "
+                f"{_printable(header)}"
+            )
+            raise SettingsError(message)
     while True:
         try:
             cells = next(reader)
@@ -141,10 +167,16 @@ def _csv_rows(file: IO[bytes], path: Path, settings: SourceSettings) -> Iterator
             continue
         if not cells:
             continue
-        raw = ",".join(cells).encode("utf-8", _ESCAPE).decode("utf-8", "backslashreplace")
+        raw = _printable(cells)
         if len(cells) != len(header):
             why = f"{len(cells)} cells in a row of {len(header)} columns"
-            yield Row(reader.line_num, None, why, raw[:_RAW_KEPT])
+            yield Row(reader.line_num, None, why, raw)
         else:
             values = dict(zip(header, cells, strict=True))
-            yield Row(reader.line_num, values, raw=raw[:_RAW_KEPT])
+            yield Row(reader.line_num, values, raw=raw)
+
+
+def _printable(cells: list[str]) -> str:
+    """A row as text that can be written anywhere, cut."""
+    row = ",".join(cells).encode("utf-8", _ESCAPE)
+    return row.decode("utf-8", "backslashreplace")[:_RAW_KEPT]

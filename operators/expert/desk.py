@@ -74,6 +74,10 @@ class ExpertDesk:
             for i, deferral in enumerate(deferrals)
         ]
 
+    async def close(self) -> None:
+        """Let go of the expert's connections; nothing may be asked afterwards."""
+        await self._expert.close()
+
     async def _ask(self, event: Event, name: str) -> Answer:
         started = self._monotonic()
         paid = _Paid()
