@@ -197,7 +197,7 @@ def show(name: str, what: str, runs: Sequence[Evaluation]) -> None:
     """Print one row."""
     rows = [figures(run) for run in runs]
     cells = [
-        spread(row[column] for row in rows) if column in rows[0] else "–" for column in COLUMNS
+        spread(row[column] for row in rows) if column in rows[0] else "-" for column in COLUMNS
     ]
     seconds = spread(run.wall_s for run in runs)
     print(f"| {name} | {what} |", " | ".join(cells), f"| {seconds} |", flush=True)

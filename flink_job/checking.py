@@ -6,7 +6,7 @@ import os
 import shutil
 from dataclasses import dataclass
 
-from flink_job.connecting import connection, require_key, running_store
+from flink_job.connecting import require_key, running_store
 from flink_job.java import ensure_java
 from flink_job.settings import JobSettings, SettingsError
 from flink_job.sources.blocks import survey
@@ -57,8 +57,8 @@ def _expert(job: JobSettings) -> Finding:
 
 def _store(job: JobSettings) -> Finding:
     try:
-        with running_store(job):
-            head = connection(job, "check").store().head(job.task.name)
+        with running_store(job, "check") as link:
+            head = link.store().head(job.task.name)
     except (SettingsError, StoreError) as error:
         return Finding("store", False, str(error))
     return Finding("store", True, f"{job.store.kind}, head release {head or 'none yet'}")

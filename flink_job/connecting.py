@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from flink_job.settings import JobSettings, SettingsError
@@ -13,6 +15,8 @@ from model_store.embedded import EmbeddedRedis
 from operators.expert.openai_expert import api_key
 from operators.flink.connection import StoreConnection
 from operators.settings import OpenAIExpertSettings
+
+_EMBEDDED_ENV = "FLINK_CASCADE_EMBEDDED_REDIS_URL"
 
 
 def connection(job: JobSettings, run: str) -> StoreConnection:
@@ -30,8 +34,8 @@ def connection(job: JobSettings, run: str) -> StoreConnection:
 
 
 @contextmanager
-def running_store(job: JobSettings) -> Iterator[None]:
-    """See to it that the job's store is there; workers inherit its address by the environment.
+def running_store(job: JobSettings, run: str) -> Iterator[StoreConnection]:
+    """See to it that the job's store is there for a run; workers find it by the environment.
 
     Raises
     ------
@@ -42,21 +46,20 @@ def running_store(job: JobSettings) -> Iterator[None]:
     """
     if job.store.kind == "redis":
         job.store.resolve()
-        yield
+        yield connection(job, run)
         return
-    before = os.environ.get(job.store.url_env)
+    # A variable of its own: a worker in this process gets back, for every variable that the JVM
+    # inherited, the value from when the JVM was started, be it that of an earlier run.
+    variable = f"{_EMBEDDED_ENV}_{secrets.token_hex(4).upper()}"
     with (
         tempfile.TemporaryDirectory(prefix="flink-cascade-") as folder,
         EmbeddedRedis(Path(folder)) as server,
     ):
-        os.environ[job.store.url_env] = server.url
+        os.environ[variable] = server.url
         try:
-            yield
+            yield replace(connection(job, run), url_env=variable)
         finally:
-            if before is None:
-                del os.environ[job.store.url_env]
-            else:
-                os.environ[job.store.url_env] = before
+            del os.environ[variable]
 
 
 def require_key(job: JobSettings) -> None:

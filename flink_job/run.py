@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flink_job import output
-from flink_job.connecting import connection, running_store
+from flink_job.connecting import running_store
 from flink_job.java import ensure_java
 from flink_job.outcome import Outcome, conclude
 from flink_job.settings import JobSettings
@@ -78,8 +78,7 @@ def run(
         job = job.for_stream_of(found.events)
     output.prepare(job.sink)
     ensure_java()
-    with running_store(job):
-        link = connection(job, run_id)
+    with running_store(job, run_id) as link:
         started = time.monotonic()
         _execute(job, link, found, on_progress)
         wall_s = time.monotonic() - started

@@ -238,8 +238,12 @@ def _holds_secret(url: str) -> bool:
 
 
 def _explain(path: Path, error: ValidationError) -> str:
-    lines = [f"{path}: {error.error_count()} thing(s) to mend:"]
-    for problem in error.errors(include_url=False, include_input=False):
+    found = error.errors(include_url=False, include_input=False)
+    # pydantic also calls a list too short whose entries it has just refused.
+    inner = {problem["loc"][:-2] for problem in found} | {problem["loc"][:-1] for problem in found}
+    problems = [p for p in found if p["type"] != "too_short" or p["loc"] not in inner]
+    lines = [f"{path}: {len(problems)} thing(s) to mend:"]
+    for problem in problems:
         where = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
         what = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from model_store.ledger import Ledger
+from model_store.ledger import Ledger, MemoryLedger
 from operators.budget import SpendingPlan
 from operators.core.cascade import Cascade
 from operators.core.trainer import Trainer
@@ -88,4 +89,9 @@ def build_desk(settings: CascadeSettings, ledger: Ledger) -> ExpertDesk:
         concurrency=concurrency,
         sleep=asyncio.sleep,
         monotonic=time.monotonic,
+        offload=_at_once if isinstance(ledger, MemoryLedger) else asyncio.to_thread,
     )
+
+
+async def _at_once(call: Callable[..., Any], *arguments: Any) -> Any:
+    return call(*arguments)  # a ledger in memory never blocks

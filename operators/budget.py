@@ -7,7 +7,7 @@ import math
 from model_store.ledger import Usage
 from operators.settings import BudgetSettings
 
-
+_AHEAD = 0.7  # of the burst
 _WARM_UP = 0.15  # share of all calls that may go before the first release
 
 
@@ -41,14 +41,14 @@ class SpendingPlan:
         assert budget.share is not None
         return math.floor(budget.share * (seen + budget.burst))
 
-    def left(self, usage: Usage) -> int | None:
-        """Calls that can still be reserved now, deferrals under way taken off."""
-        cap = self.cap(usage.seen)
+    def left(self, usage: Usage, events: int = 0) -> int | None:
+        """Calls that can still be reserved when `events` more will have been decided."""
+        cap = self.cap(usage.seen + events)
         return None if cap is None else max(0, cap - committed(usage))
 
-    def left_to_warm_up(self, usage: Usage) -> int | None:
+    def left_to_warm_up(self, usage: Usage, events: int = 0) -> int | None:
         """Calls that may be spent before anything was learned: a part of them, if they are few."""
-        left = self.left(usage)
+        left = self.left(usage, events)
         if left is None or self._budget is None or self._budget.calls is None:
             return left
         return min(left, max(0, int(_WARM_UP * self._budget.calls) - committed(usage)))
@@ -57,6 +57,9 @@ class SpendingPlan:
         """Share of the next `horizon` events that should be sent, to be on plan after them."""
         if self._budget is None:
             return 1.0
+        events = self._budget.events
+        if self._budget.calls is not None and events is not None:
+            horizon = max(1, min(horizon, events - usage.seen))
         due = self._planned(usage.seen + horizon) - committed(usage)
         return min(1.0, max(0.0, due / horizon))
 
@@ -68,8 +71,9 @@ class SpendingPlan:
             progress = min(1.0, events / budget.events) if budget.events else 1.0
             return float(budget.calls * progress**budget.pace)
         assert budget.share is not None
-        # The burst is spent early, at a rate that starts at twice the share and falls towards it.
-        ahead = budget.burst * events / (events + budget.burst) if budget.burst else 0.0
+        # Most of the burst is spent early, at a rate that falls towards the share; the rest stays
+        # between the plan and the cap, so that an audit is not refused for want of a call.
+        ahead = _AHEAD * budget.burst * events / (events + budget.burst) if budget.burst else 0.0
         return budget.share * (events + ahead)
 
 

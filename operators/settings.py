@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -17,9 +18,21 @@ from pydantic import (
     model_validator,
 )
 
+from model_store.names import NAME_RULE, is_name
+from operators.expert.prompt import fold_label
+
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+def _plain_name(name: str) -> str:
+    if not is_name(name):
+        message = f"must be {NAME_RULE}"
+        raise ValueError(message)
+    return name
+
+
+Name = Annotated[str, Field(max_length=64), AfterValidator(_plain_name)]
 
 
 class Section(BaseModel):
@@ -42,9 +55,9 @@ class TaskSettings(Section):
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
-        folded = [label.strip().casefold() for label in self.labels]
+        folded = [fold_label(label) for label in self.labels]
         if len(set(folded)) != len(folded) or "" in folded:
-            message = "labels must be non-empty and differ by more than case and spaces"
+            message = "labels must differ by more than case and punctuation around them"
             raise ValueError(message)
         if self.positive is not None and self.positive not in self.labels:
             message = f"positive: {self.positive!r} is none of the labels {list(self.labels)}"

@@ -25,6 +25,7 @@ from flink_job.run import run as run_job
 from flink_job.settings import JobSettings, SettingsError, load_job
 from flink_job.summary import summary_table
 from model_store.errors import StoreError
+from model_store.names import NAME_RULE, is_name
 
 app = typer.Typer(
     name="flink-cascade",
@@ -64,8 +65,12 @@ def run(
     """Run a job on Flink, here in the local mini cluster."""
     with explained():
         settings = load_job(job)
+        name = run_id or new_run_id()
+        if not is_name(f"{settings.task.name}.{name}"):  # under which the ledger is kept
+            message = f"--cascade-run-id: {name!r} is no name. Operator action: use {NAME_RULE}."
+            raise SettingsError(message)
         with LiveProgress(console, settings) as progress:
-            outcome = run_job(settings, run_id or new_run_id(), progress.show)
+            outcome = run_job(settings, name, progress.show)
         if outcome is not None:
             show(outcome)
 

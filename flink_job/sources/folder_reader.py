@@ -67,7 +67,8 @@ class FolderReader(KeyedProcessFunction):
                 rows.append(row)  # noqa: PERF402  # rows before the damage are kept
         except (OSError, SettingsError) as error:
             _log.warning("the rest of %s is left out: %s", path, error)
-            dead.append(DeadLetter(path.name, position.row, str(error), ""))
+            last = rows[-1].line if rows else position.row
+            dead.append(DeadLetter(path.name, last, str(error), ""))
         block = to_block(self._job, [(path, row) for row in rows])
         if len(rows) < self._job.source.block:
             position.done.add(path.name)

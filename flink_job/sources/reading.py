@@ -140,15 +140,29 @@ def _csv_rows(
     file: gzip.GzipFile | io.BufferedReader, path: Path, columns: Collection[str]
 ) -> Iterator[Row]:
     csv.field_size_limit(_LONGEST_FIELD)
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors=_ESCAPE, newline="")
-    reader = csv.reader(text)
-    try:
-        header = next(reader, None)
-    except csv.Error as error:
-        message = f"source.path: {path.name} has no header that can be read: {error}"
-        raise SettingsError(message) from error
-    if header is None:
-        return
+    with io.TextIOWrapper(file, encoding="utf-8-sig", errors=_ESCAPE, newline="") as text:
+        reader = csv.reader(text)
+        try:
+            header = next(reader, None)
+        except csv.Error as error:
+            message = f"source.path: {path.name} has no header that can be read: {error}"
+            raise SettingsError(message) from error
+        if header is None:
+            return
+        _check_header(header, path, columns)
+        while True:
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Row(reader.line_num, None, f"no CSV: {error}")
+                continue
+            if cells:
+                yield _csv_row(header, cells, reader.line_num)
+
+
+def _check_header(header: list[str], path: Path, columns: Collection[str]) -> None:
     for name in columns:
         if header.count(name) != 1:
             found = "no" if name not in header else "more than one"
@@ -157,26 +171,16 @@ def _csv_rows(
                 f"{_printable(header)}"
             )
             raise SettingsError(message)
-    while True:
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield Row(reader.line_num, None, f"no CSV: {error}")
-            continue
-        if not cells:
-            continue
-        raw = _printable(cells)
-        if len(cells) != len(header):
-            why = f"{len(cells)} cells in a row of {len(header)} columns"
-            yield Row(reader.line_num, None, why, raw)
-        else:
-            values = dict(zip(header, cells, strict=True))
-            yield Row(reader.line_num, values, raw=raw)
+
+
+def _csv_row(header: list[str], cells: list[str], line: int) -> Row:
+    raw = _printable(cells)
+    if len(cells) != len(header):
+        return Row(line, None, f"{len(cells)} cells in a row of {len(header)} columns", raw)
+    return Row(line, dict(zip(header, cells, strict=True)), raw=raw)
 
 
 def _printable(cells: list[str]) -> str:
     """A row as text that can be written anywhere, cut."""
-    row = ",".join(cells).encode("utf-8", _ESCAPE)
+    row = ",".join(cells)[:_RAW_KEPT].encode("utf-8", _ESCAPE)
     return row.decode("utf-8", "backslashreplace")[:_RAW_KEPT]

@@ -76,6 +76,8 @@ class Publisher:
 
     def _due(self) -> bool:
         new = self._trainer.annotations - self._published_at
+        if self._parent is None and not self._settings.frozen:
+            return new > 0  # the first release ends the warm-up: the sooner the better
         growth = int(self._published_at * self._settings.release_growth)
         wanted = max(self._settings.release_every, min(growth, self._settings.release_at_most))
         return new >= wanted

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import numpy as safetensors
 
+from model_store.errors import TensorMismatch
 from model_store.manifest import Release
 from operators.levels.port import Learner, Tensors, prefixed, under
 from operators.policy.port import PREFIX, PolicyLearner
@@ -106,10 +107,21 @@ class Trainer:
         }
 
     def adopt(self, release: Release) -> None:
-        """Go on from a release: after a rollback, or where another job has stopped."""
-        for learner in self._learners:
-            learner.adopt(under(learner.name, release.tensors))
-        self._policy.adopt(under(PREFIX, release.tensors))
+        """Go on from a release: after a rollback, or where another job has stopped.
+
+        Raises
+        ------
+        model_store.errors.TensorMismatch
+            If it was made for other levels or another policy; nothing has changed then.
+        """
+        before = self.snapshot()
+        try:
+            for learner in self._learners:
+                learner.adopt(under(learner.name, release.tensors))
+            self._policy.adopt(under(PREFIX, release.tensors))
+        except TensorMismatch:
+            self.restore(before)
+            raise
 
     def snapshot(self) -> bytes:
         """Everything that learning depends on, as safetensors bytes."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import msgspec
 import tenacity
@@ -32,6 +33,8 @@ class ExpertDesk:
         Calls in flight at the most.
     sleep, monotonic
         Waiting and the clock, in seconds.
+    offload
+        Runs a call of the ledger that may block where it does not hold up the calls in flight.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class ExpertDesk:
         concurrency: int,
         sleep: Callable[[float], Awaitable[None]],
         monotonic: Callable[[], float],
+        offload: Callable[..., Awaitable[Any]] = asyncio.to_thread,
     ) -> None:
         self._expert = expert
         self._ledger = ledger
@@ -54,29 +58,29 @@ class ExpertDesk:
         self._slots = asyncio.Semaphore(concurrency)
         self._sleep = sleep
         self._monotonic = monotonic
+        self._offload = offload
 
     async def answer(self, deferrals: Sequence[Deferral]) -> list[Verdict]:
         """Verdicts in the order of the deferrals."""
         names = [call_id(deferral.event) for deferral in deferrals]
         remembered = await self._recall(names)
-        fresh = [i for i, name in enumerate(names) if name not in remembered]
-        granted = await self._reserve([names[i] for i in fresh])
+        fresh = {n: d.event for n, d in zip(names, deferrals, strict=True) if n not in remembered}
+        refusals = await self._reserve(list(fresh))
         answers = await asyncio.gather(
             *(
-                self._ask(deferrals[i].event, names[i]) if grant is None else _refused(grant)
-                for i, grant in zip(fresh, granted, strict=True)
+                self._ask(event, name) if refusal is None else _refused(refusal)
+                for (name, event), refusal in zip(fresh.items(), refusals, strict=True)
             )
         )
         found = dict(zip(fresh, answers, strict=True))
-        await self._remember({names[i]: answer for i, answer in found.items() if answer.label})
-        return [
-            Verdict(deferral, found[i] if i in found else remembered[names[i]])
-            for i, deferral in enumerate(deferrals)
-        ]
-
-    async def close(self) -> None:
-        """Let go of the expert's connections; nothing may be asked afterwards."""
-        await self._expert.close()
+        await self._remember({name: answer for name, answer in found.items() if answer.label})
+        # An event that is there twice is asked once, and paid once: the second got it for nothing.
+        verdicts = []
+        for name, deferral in zip(names, deferrals, strict=True):
+            verdicts.append(Verdict(deferral, found.get(name) or remembered[name]))
+            if name in found:
+                remembered[name] = _free(found.pop(name))
+        return verdicts
 
     async def _ask(self, event: Event, name: str) -> Answer:
         started = self._monotonic()
@@ -89,10 +93,13 @@ class ExpertDesk:
                 if refusal is not None:
                     paid.calls -= 1
                     raise _OutOfBudget(refusal)
-            async with self._slots:
-                reply = await self._expert.ask(event)
-            paid.tokens_in += reply.tokens_in
-            paid.tokens_out += reply.tokens_out
+            try:
+                async with self._slots:
+                    reply = await self._expert.ask(event)
+            except ExpertError as error:
+                paid.add(error.tokens_in, error.tokens_out)
+                raise
+            paid.add(reply.tokens_in, reply.tokens_out)
             return reply.label
 
         label: str | None = None
@@ -108,8 +115,6 @@ class ExpertDesk:
             label = await retrying(attempt)
         except ExpertError as error:
             failure = error.kind
-            paid.tokens_in += error.tokens_in
-            paid.tokens_out += error.tokens_out
         price = self._price  # US dollars a million tokens are micro-dollars a token
         return Answer(
             label,
@@ -133,27 +138,35 @@ class ExpertDesk:
         jittered = tenacity.wait_random_exponential(self._retry.first_wait_s, longest)
         return min(longest, self._retry.first_wait_s / 2 + jittered(state) / 2)
 
+    async def close(self) -> None:
+        """Let go of the expert's connections."""
+        await self._expert.close()
+
     async def _recall(self, names: Sequence[str]) -> dict[str, Answer]:
         try:
-            found = await asyncio.to_thread(self._ledger.recall, names)
+            found = await self._offload(self._ledger.recall, names)
         except StoreError:
             return {}  # asking again is allowed, and costs at most one call an event
-        return {name: msgspec.json.decode(data, type=Answer) for name, data in found.items()}
+        return {
+            name: answer
+            for name, data in found.items()
+            if (answer := _decoded(data)) is not None and answer.label is not None
+        }
 
     async def _remember(self, answers: dict[str, Answer]) -> None:
         # What can not be remembered is asked again after a failure: a cost, never an error.
         if answers:
             encoded = {name: msgspec.json.encode(answer) for name, answer in answers.items()}
             with contextlib.suppress(StoreError):
-                await asyncio.to_thread(self._ledger.remember, encoded)
+                await self._offload(self._ledger.remember, encoded)
 
     async def _reserve(self, names: Sequence[str]) -> list[str | None]:
         """For each call None if it may be made, else why not."""
         if not names:
             return []
         try:
-            cap = self._plan.cap((await asyncio.to_thread(self._ledger.usage)).seen)
-            granted = await asyncio.to_thread(self._ledger.reserve, names, cap)
+            cap = self._plan.cap((await self._offload(self._ledger.usage)).seen)
+            granted = await self._offload(self._ledger.reserve, names, cap)
         except StoreError:
             # No ledger, no call: a hard budget that can not be checked is a budget of nothing.
             return ["ledger_unavailable"] * len(names)
@@ -168,6 +181,23 @@ class _Paid:
     calls = 0
     tokens_in = 0
     tokens_out = 0
+
+    def add(self, tokens_in: int, tokens_out: int) -> None:
+        self.tokens_in += tokens_in
+        self.tokens_out += tokens_out
+
+
+def _free(answer: Answer) -> Answer:
+    """An answer that was paid before."""
+    return msgspec.structs.replace(answer, calls=0, tokens_in=0, tokens_out=0, cost_usd_micros=0)
+
+
+def _decoded(data: bytes) -> Answer | None:
+    """A remembered answer; None if what is there is none, and has to be asked again."""
+    try:
+        return msgspec.json.decode(data, type=Answer)
+    except msgspec.DecodeError:
+        return None
 
 
 async def _refused(why: str) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import msgspec
 import openai
 from pydantic import SecretStr
 
@@ -69,7 +70,7 @@ class OpenAIExpert:
         if chosen.temperature is not None:
             options["temperature"] = chosen.temperature
         try:
-            completion = await self._client.chat.completions.create(
+            response = await self._client.chat.completions.with_raw_response.create(
                 model=chosen.model,
                 messages=[
                     {"role": "system", "content": self._system},
@@ -84,11 +85,9 @@ class OpenAIExpert:
             raise ExpertUnavailable("connection") from error
         except openai.APIStatusError as error:
             raise _failed(error) from error
-        except openai.APIError as error:  # an answer that is no chat completion
-            raise ExpertRefused("malformed") from error
-        usage = completion.usage
-        tokens_in = usage.prompt_tokens if usage else 0
-        tokens_out = usage.completion_tokens if usage else 0
+        completion = _validated(response.content)
+        usage = completion.usage or _Usage()
+        tokens_in, tokens_out = usage.prompt_tokens or 0, usage.completion_tokens or 0
         content = completion.choices[0].message.content if completion.choices else None
         label = parse_label(content, self._labels)
         if label is None:
@@ -98,6 +97,32 @@ class OpenAIExpert:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = 0
+    completion_tokens: int | None = 0
+
+
+class _Completion(msgspec.Struct):
+    choices: list[_Choice]
+    usage: _Usage | None = None
+
+
+def _validated(body: bytes) -> _Completion:
+    """Hold a response against the part of the schema that is used; the client checks nothing."""
+    try:
+        return msgspec.json.decode(body, type=_Completion)
+    except msgspec.DecodeError as error:  # a proxy's log-in page, for instance
+        raise ExpertRefused("malformed") from error
 
 
 def _failed(error: openai.APIStatusError) -> ExpertUnavailable | ExpertRefused:

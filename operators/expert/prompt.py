@@ -33,5 +33,10 @@ def parse_label(answer: str | None, labels: Sequence[str]) -> str | None:
 
     An answer that mentions a label among other words is no answer: it may have been talked into it.
     """
-    bare = (answer or "").strip(_DECORATION).casefold()
-    return next((label for label in labels if label.strip(_DECORATION).casefold() == bare), None)
+    bare = fold_label(answer or "")
+    return next((label for label in labels if fold_label(label) == bare), None)
+
+
+def fold_label(text: str) -> str:
+    """What is compared of a label: without case, and without decoration around it."""
+    return text.strip(_DECORATION).casefold()

@@ -77,7 +77,8 @@ class CascadeFunction(KeyedProcessFunction):
             _log.warning("release %s not loaded yet: %s", head, error)
         except StoreError as error:
             self._rejected.inc()
-            _log.error("release %s rejected, %s stays: %s", head, self._cascade.release, error)  # noqa: TRY400  # its own message says it all; a traceback is no help to an operator
+            serving = self._cascade.release
+            _log.error("release %s rejected, %s stays: %s", head, serving, error)
         else:
             self._swaps.inc()
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.levels.buffer import ReplayBuffer
-from operators.levels.port import Learner, Probabilities, Tensors, prefixed, under
+from operators.levels.port import Learner, Probabilities, Tensors, expect, prefixed, under
 
 _AGGREGATED = 100_000  # D of Algorithm 1, bounded; a uniform sample beyond
 
@@ -66,12 +66,14 @@ class CachedLearner:
         self._updates += 1
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
-        """Weights of the inner learner."""
-        return self._inner.tensors()
+        """Weights of the inner learner, and how often it was updated: that drives beta."""
+        return self._inner.tensors() | {"updates": np.array([self._updates], np.int64)}
 
     def adopt(self, tensors: Tensors) -> None:
         """Go on from published weights; what the cache held is learned on top of them."""
+        updates = expect(tensors, "updates", np.int64, (1,))
         self._inner.adopt(tensors)
+        self._updates = int(updates[0])
 
     def snapshot(self) -> dict[str, npt.NDArray[Any]]:
         """The inner learner, the cache and D."""

@@ -50,8 +50,9 @@ class LinearLearner:
 
     def _forget(self) -> None:
         size, labels = self._hasher.size, self._labels
-        self._weights = np.zeros((size, labels), np.float32)
-        self._squares = np.full((size, labels), _FIRST_SQUARE, np.float32)
+        # A feature's weights and AdaGrad's squares lie side by side: one gather a step, not two.
+        self._table = np.zeros((size, 2 * labels), np.float32)
+        self._table[:, labels:] = _FIRST_SQUARE
         self._bias = np.zeros(labels, np.float32)
         self._bias_squares = np.full(labels, _FIRST_SQUARE, np.float32)
         self._frequency = np.zeros(size, np.float32)
@@ -74,9 +75,10 @@ class LinearLearner:
         """Label probabilities under the weights of this moment."""
         counts = self._hasher(texts)
         values = tfidf(counts, self._frequency, self._documents)
-        logits = np.tile(self._bias.astype(np.float64), (len(texts), 1))
-        np.add.at(logits, counts.rows, self._weights[counts.indices] * values[:, None])
-        return softmax(logits)
+        weights = self._table.take(counts.indices, axis=0)[:, : self._labels]
+        sums = np.zeros((len(values) + 1, self._labels))
+        np.cumsum(weights * values[:, None], axis=0, out=sums[1:])
+        return softmax(sums[counts.indptr[1:]] - sums[counts.indptr[:-1]] + self._bias)
 
     def learn(self, texts: Sequence[str], labels: Sequence[int]) -> None:
         """Take one step on each new example, each followed by steps on replayed ones."""
@@ -97,38 +99,34 @@ class LinearLearner:
             self._frequency[counts.indices[counts.indptr[row] : counts.indptr[row + 1]]] += 1
         self._documents += len(new)
         values = tfidf(counts, self._frequency, self._documents)
-        step = self._adagrad if self._settings.optimizer == "adagrad" else self._descend
         for row, (_, label) in enumerate(lessons):
             span = slice(counts.indptr[row], counts.indptr[row + 1])
-            indices, inputs = counts.indices[span], values[span]
-            weights = self._weights[indices]
-            error = inputs @ weights + self._bias
-            error -= error.max()
-            np.exp(error, out=error)
-            error /= error.sum()
-            error[label] -= 1
-            gradient = np.outer(inputs, error)
-            if self._settings.l2:
-                gradient += np.float32(self._settings.l2) * weights
-            self._steps += 1
-            step(indices, weights, gradient, error)
+            self._step(counts.indices[span], values[span], label)
         self._updates += 1
 
-    def _adagrad(
-        self, indices: IntArray, weights: FloatArray, gradient: FloatArray, error: FloatArray
-    ) -> None:
-        rate = np.float32(self._settings.rate)
-        squares = self._squares[indices] + gradient * gradient
-        self._squares[indices] = squares
-        self._weights[indices] = weights - rate * gradient / (np.sqrt(squares) + _EPSILON)
-        self._bias_squares += error * error
-        self._bias -= rate * error / (np.sqrt(self._bias_squares) + _EPSILON)
-
-    def _descend(
-        self, indices: IntArray, weights: FloatArray, gradient: FloatArray, error: FloatArray
-    ) -> None:
-        rate = np.float32(self._settings.rate / self._steps**0.5)  # Theorem 3.1: t ** -1/2
-        self._weights[indices] = weights - rate * gradient
+    def _step(self, indices: IntArray, inputs: FloatArray, label: int) -> None:
+        """Descend on the log loss of one example."""
+        entries = self._table.take(indices, axis=0)  # a copy; far faster than fancy indexing
+        weights, squares = entries[:, : self._labels], entries[:, self._labels :]
+        error = inputs @ weights + self._bias
+        error -= error.max()
+        np.exp(error, out=error)
+        error /= error.sum()
+        error[label] -= 1
+        gradient = np.multiply.outer(inputs, error)
+        if self._settings.l2:
+            gradient += np.float32(self._settings.l2) * weights
+        self._steps += 1
+        if self._settings.optimizer == "adagrad":
+            rate = np.float32(self._settings.rate)
+            squares += gradient * gradient
+            gradient /= np.sqrt(squares) + _EPSILON
+            self._bias_squares += error * error
+            error /= np.sqrt(self._bias_squares) + _EPSILON
+        else:
+            rate = np.float32(self._settings.rate / self._steps**0.5)  # Theorem 3.1: t ** -1/2
+        weights -= rate * gradient
+        self._table[indices] = entries
         self._bias -= rate * error
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
@@ -142,7 +140,7 @@ class LinearLearner:
         rows = np.flatnonzero(self._frequency)
         return {
             "rows": rows.astype(np.int32),
-            "weights": self._weights[rows],
+            "weights": self._table[rows, : self._labels],
             "frequency": self._frequency[rows],
             "bias": self._bias.copy(),
             "documents": np.array([self._documents], np.float32),
@@ -152,14 +150,14 @@ class LinearLearner:
         """Go on from published weights, with a fresh optimizer and an empty replay buffer."""
         rows, weights, frequency, bias, documents = check(tensors, self._hasher.size, self._labels)
         self._forget()
-        self._weights[rows], self._frequency[rows] = weights, frequency
+        self._table[rows, : self._labels], self._frequency[rows] = weights, frequency
         self._bias[:], self._documents = bias, int(documents)
 
     def snapshot(self) -> dict[str, npt.NDArray[Any]]:
         """Weights, optimizer, counters and replay buffer."""
         state = self.tensors()
         rows = state["rows"]
-        state["squares"] = self._squares[rows]
+        state["squares"] = self._table[rows, self._labels :]
         state["bias_squares"] = self._bias_squares.copy()
         state["counters"] = np.array([self._documents, self._steps, self._updates], np.int64)
         return state | {f"buffer.{key}": value for key, value in self._buffer.snapshot().items()}
@@ -168,7 +166,7 @@ class LinearLearner:
         """Become the learner that `snapshot` describes."""
         self.adopt(snapshot)
         rows = snapshot["rows"]
-        self._squares[rows] = snapshot["squares"]
+        self._table[rows, self._labels :] = snapshot["squares"]
         self._bias_squares = np.array(snapshot["bias_squares"], np.float32)
         self._documents, self._steps, self._updates = (int(n) for n in snapshot["counters"])
         self._buffer.restore(

@@ -7,6 +7,7 @@ A small random share of the accepted answers is audited: the only honest source 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,13 +67,7 @@ class BudgetedPolicy:
         model_store.errors.TensorMismatch
             If one is missing or has another shape.
         """
-        shapes = {"ensemble": (self._levels,), "gates": (self._levels - 1, 2)}
-        return _Weights(
-            **{
-                name: expect(tensors, name, np.float32, shape).astype(np.float64)
-                for name, shape in shapes.items()
-            }
-        )
+        return _published(tensors, self._levels)
 
     def swap(self, staged: object) -> None:
         """Serve what `stage` returned from now on."""
@@ -95,16 +90,17 @@ class BudgetedPolicy:
         if not chunk.trained:
             return self._warm_up(probabilities, level, score, usage)
         self._window.extend(score.tolist())
-        left = self._plan.left(usage)
+        left = self._plan.left(usage, len(score))
         rate = self._plan.rate(usage, self._settings.horizon)
-        if rate > 0:  # audits take their part of the plan first
-            self._threshold = self._window.threshold((rate - audit) / (1 - audit))
-        wanted = score >= self._threshold
-        asked = highest(score, wanted, left)
-        spare = None if left is None else left - int(asked.sum())
-        checked = highest(score, audited & ~wanted, spare)
-
-        open_to_audit = audit if spare is None or spare > 0 else 0.0
+        # Audits take their part of the plan first: what is reported as agreement rests on them.
+        threshold = self._window.threshold((rate - audit) / (1 - audit))
+        if threshold < np.inf:
+            self._threshold = threshold
+        wanted = score >= (self._threshold if left == 0 else threshold)
+        checked = highest(score, audited & ~wanted, left)
+        spare = None if left is None else left - int(checked.sum())
+        asked = highest(score, wanted, spare)
+        open_to_audit = 0.0 if left == 0 else audit
         reasons = [
             Reason.POLICY if a else Reason.AUDIT if c else Reason.BUDGET if w else Reason.ACCEPTED
             for a, c, w in zip(asked, checked, wanted, strict=True)
@@ -121,16 +117,30 @@ class BudgetedPolicy:
         )
 
     def _warm_up(
-        self, probabilities: Probabilities, level: Rows, score: npt.NDArray[np.float64], usage: Usage
+        self,
+        probabilities: Probabilities,
+        level: Rows,
+        score: npt.NDArray[np.float64],
+        usage: Usage,
     ) -> Routing:
-        """Send all that may be sent: an answer of levels that know nothing is a degraded one."""
-        sent = highest(score, np.ones(len(score), np.bool_), self._plan.left_to_warm_up(usage))
+        """Send all that may be sent: an answer of levels that know nothing is a degraded one.
+
+        Once the warm-up's part of the budget is gone and nothing was learned from it, for want of
+        usable answers, as many go on as the plan allows anyhow.
+        """
+        left = self._plan.left(usage, len(score))
+        most = self._plan.left_to_warm_up(usage, len(score))
+        if left is not None and most is not None:
+            rate = self._plan.rate(usage, self._settings.horizon)
+            most = min(left, max(most, math.ceil(rate * len(score))))
+        sent = highest(score, np.ones(len(score), np.bool_), most)
         return Routing(
             probabilities,
             level,
             sent,
             [Reason.WARMUP if s else Reason.BUDGET for s in sent],
-            np.full(len(sent), sent.mean()),  # ties are broken by chance: each had the same
+            # Ties are broken by chance: each had the same.
+            np.full(len(sent), sent.sum() / max(1, len(sent))),
             degraded=~sent,
         )
 
@@ -189,8 +199,8 @@ class BudgetedLearner:
 
     def adopt(self, tensors: Tensors) -> None:
         """Go on from published weights."""
-        self._ensemble = tensors["ensemble"].astype(np.float64)
-        self._gates = tensors["gates"].astype(np.float64)
+        weights = _published(tensors, len(self._ensemble))
+        self._ensemble, self._gates = weights.ensemble, weights.gates
         self._squares = np.zeros_like(self._gates)
 
     def snapshot(self) -> dict[str, npt.NDArray[Any]]:
@@ -206,3 +216,11 @@ class BudgetedLearner:
         self._ensemble = np.array(snapshot["ensemble"])
         self._gates = np.array(snapshot["gates"])
         self._squares = np.array(snapshot["squares"])
+
+
+def _published(tensors: Tensors, levels: int) -> _Weights:
+    """Pick the policy's weights out of a release, insisting on their shapes."""
+    return _Weights(
+        expect(tensors, "ensemble", np.float32, (levels,)).astype(np.float64),
+        expect(tensors, "gates", np.float32, (levels - 1, 2)).astype(np.float64),
+    )

@@ -107,7 +107,7 @@ class PaperPolicy:
         # out if the expert gives no answer.
         probabilities = chunk.ask(0, rows).copy()
         walk = self._walk(chunk, probabilities) if self._ready() else _warmup(len(rows))
-        left = self._plan.left(usage)
+        left = self._plan.left(usage, len(rows))
         sent = highest(1 - probabilities.max(axis=1), walk.sent, left)
         refused = walk.sent & ~sent
         return Routing(

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from operators.levels.port import Probabilities, Tensors, under
-from operators.policy.deferral_mlp import DeferralMLP
+from operators.levels.port import Probabilities, Tensors, expect, under
+from operators.policy.deferral_mlp import DeferralMLP, published_parameters
 from operators.policy.ensemble import log_opinion, normalise
 from operators.policy.paper import gates_for
 from operators.settings import PaperSettings
@@ -32,6 +32,7 @@ class PaperLearner:
         self, settings: PaperSettings, costs: Sequence[float], labels: int, seed: int
     ) -> None:
         self._settings = settings
+        self._labels = labels
         self._gates = gates_for(settings, len(costs))
         # c_{i+1} of the paper: what a deferral from level i costs.
         self._next_cost = np.array([*costs[1:], settings.expert_cost])
@@ -79,8 +80,10 @@ class PaperLearner:
 
     def adopt(self, tensors: Tensors) -> None:
         """Go on from published parameters."""
+        labels, hidden = self._labels, self._settings.hidden
+        expect(tensors, "updates", np.int64, (len(self._functions),))
         for i, function in enumerate(self._functions):
-            function.adopt(tensors[f"deferral.{i}"])
+            function.adopt(published_parameters(tensors, f"deferral.{i}", labels, hidden))
 
     def snapshot(self) -> dict[str, npt.NDArray[Any]]:
         """Parameters and optimizers."""

@@ -21,7 +21,9 @@ def posts(tmp_path: Path) -> Path:
     """A file of 800 posts with the expert's answers beside them, and three lines that are none."""
     path = tmp_path / "posts.jsonl"
     lines = [
-        json.dumps({"id": p.id, "author": p.author, "text": p.text, "label": p.label, "expert": p.expert})
+        json.dumps(
+            {"id": p.id, "author": p.author, "text": p.text, "label": p.label, "expert": p.expert}
+        )
         for p in generate(800, 5)
     ]
     lines[100:100] = ['{"id": "x1"', '{"id": "x2", "author": "a"}', '["x3"]']

@@ -1,4 +1,4 @@
-"""The whole job in the mini cluster: delivery, degraded answers, failures, parity with the replay."""
+"""The whole job in the mini cluster: delivery, degraded answers, failures, parity."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_the_cache_is_learned_on_top_of_adopted_weights() -> None:
     inner = Notebook()
     learner = CachedLearner(inner, 4, aggregate=False, seed=0)
     teach(learner, stream(6))
-    learner.adopt({})
+    learner.adopt({"updates": np.array([1], np.int64)})
     teach(learner, stream(8)[6:])
     assert inner.lessons == [stream(8)[4:]]
 

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flink_job import output
+from flink_job.settings import SettingsError, SinkSettings
+
+
+def test_the_folder_is_made_with_its_parents(tmp_path: Path) -> None:
+    output.prepare(SinkSettings(path=tmp_path / "a" / "b"))
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_what_else_lies_in_the_folder_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "posts.jsonl").touch()
+    output.prepare(SinkSettings(path=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["posts.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["decisions", "dead_letters", "releases"])
+def test_an_earlier_run_is_left_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(SettingsError) as caught:
+        output.prepare(SinkSettings(path=tmp_path))
+    assert f"{tmp_path} holds an earlier run ({name})" in str(caught.value)
+    assert "Operator action: move it away, or choose another folder" in str(caught.value)
+
+
+def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    for path in (tmp_path / "out", tmp_path / "out" / "deeper"):
+        with pytest.raises(SettingsError, match=r"sink.path: .* can not be made"):
+            output.prepare(SinkSettings(path=path))

@@ -1,0 +1,272 @@
+"""The OpenAI expert: what it sends, and what each thing that can go wrong is called."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from pydantic import SecretStr
+
+from flink_job.demo.answers import answers_from_posts
+from flink_job.demo.endpoint import EndpointSettings, RunningEndpoint
+from flink_job.demo.posts import LABELS, generate
+from operators.expert.openai_expert import OpenAIExpert, api_key
+from operators.expert.port import ExpertError, ExpertRefused, ExpertUnavailable, Reply
+from operators.records import Event
+from operators.settings import OpenAIExpertSettings, TaskSettings
+
+KEY = "sk-never-to-be-seen"
+TASK = TaskSettings(name="t", labels=("spam", "ok"), prompt="Is it spam?")
+EVENT = Event("1", "k", "buy now", "t")
+
+Handler = Callable[[httpx2.Request], httpx2.Response]
+
+
+def completion(content: Any, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": "c1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "m",
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": "stop",
+                "message": {"role": "assistant", "content": content},
+            }
+        ],
+        "usage": {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15},
+    } | changes
+
+
+@pytest.fixture
+def ask(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Reply]:
+    """One call, answered by a handler in the place of the network."""
+
+    def call(handler: Handler, event: Event = EVENT, **changes: Any) -> Reply:
+        transport = httpx2.MockTransport(handler)
+        monkeypatch.setattr(
+            openai, "DefaultAioHttpClient", lambda: httpx2.AsyncClient(transport=transport)
+        )
+
+        async def run() -> Reply:
+            chosen = OpenAIExpertSettings(model="some-model", base_url="http://llm/v1", **changes)
+            expert = OpenAIExpert(chosen, TASK, SecretStr(KEY))
+            assert KEY not in repr(expert) + str(expert) + repr(chosen)
+            try:
+                return await expert.ask(event)
+            finally:
+                await expert.close()
+
+        return asyncio.run(run())
+
+    return call
+
+
+def test_what_is_sent(ask: Callable[..., Reply]) -> None:
+    requests: list[httpx2.Request] = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        requests.append(request)
+        return httpx2.Response(200, json=completion(" Spam. "))
+
+    reply = ask(handler, Event("1", "k", 'x" }' * 10, "t"), max_chars=16, max_tokens=5)
+    assert reply == Reply("spam", tokens_in=12, tokens_out=3)
+    (request,) = requests
+    assert str(request.url) == "http://llm/v1/chat/completions"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    body = json.loads(request.content)
+    system, user = body.pop("messages")
+    assert body == {"model": "some-model", "max_completion_tokens": 5, "temperature": 0.0}
+    assert (system["role"], user["role"]) == ("system", "user")
+    assert system["content"].startswith("Is it spam?")
+    assert json.loads(user["content"]) == {"text": ('x" }' * 10)[:16]}
+
+
+def test_temperature_can_be_left_out(ask: Callable[..., Reply]) -> None:
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        assert "temperature" not in json.loads(request.content)
+        return httpx2.Response(200, json=completion("ok"))
+
+    assert ask(handler, temperature=None).label == "ok"
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "kind"),
+    [
+        (400, ExpertRefused, "http_400"),
+        (401, ExpertRefused, "http_401"),
+        (403, ExpertRefused, "http_403"),
+        (404, ExpertRefused, "http_404"),
+        (422, ExpertRefused, "http_422"),
+        (429, ExpertUnavailable, "rate_limit"),
+        (500, ExpertUnavailable, "server_error"),
+        (502, ExpertUnavailable, "server_error"),
+        (503, ExpertUnavailable, "server_error"),
+        (529, ExpertUnavailable, "server_error"),
+    ],
+)
+def test_status(
+    ask: Callable[..., Reply], status: int, error: type[ExpertError], kind: str
+) -> None:
+    calls = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        calls.append(request)
+        message = f"Incorrect API key provided: {KEY}"
+        return httpx2.Response(status, json={"error": {"message": message}})
+
+    with pytest.raises(error) as caught:
+        ask(handler)
+    assert caught.value.kind == kind
+    assert len(calls) == 1  # retries are made where they are paid
+    assert KEY not in str(caught.value) + repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        ("0.5", 0.5),
+        ("-3", 0.0),
+        ("nan", 0.0),
+        ("", None),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        (None, None),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after(
+    ask: Callable[..., Reply], status: int, header: str | None, seconds: float | None
+) -> None:
+    headers = {} if header is None else {"retry-after": header}
+    with pytest.raises(ExpertUnavailable) as caught:
+        ask(lambda _: httpx2.Response(status, headers=headers, json={}))
+    assert caught.value.retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [
+        (httpx2.ConnectError("no route"), "connection"),
+        (httpx2.RemoteProtocolError("closed"), "connection"),
+        (httpx2.ReadTimeout("slow"), "timeout"),
+        (httpx2.ConnectTimeout("slow"), "timeout"),
+    ],
+)
+def test_network(ask: Callable[..., Reply], failure: Exception, kind: str) -> None:
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        raise failure
+
+    with pytest.raises(ExpertUnavailable) as caught:
+        ask(handler)
+    assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize(
+    "content", ["I think it is spam", "", None, "spam or ok", "maybe"], ids=repr
+)
+def test_an_answer_that_is_no_label_is_refused_and_paid(
+    ask: Callable[..., Reply], content: str | None
+) -> None:
+    with pytest.raises(ExpertRefused) as caught:
+        ask(lambda _: httpx2.Response(200, json=completion(content)))
+    assert (caught.value.kind, caught.value.tokens_in, caught.value.tokens_out) == (
+        "nonsense", 12, 3
+    )  # fmt: skip
+
+
+def test_an_answer_without_usage_costs_no_tokens(ask: Callable[..., Reply]) -> None:
+    assert ask(lambda _: httpx2.Response(200, json=completion("ok", usage=None))) == Reply("ok")
+
+
+MALFORMED: dict[str, Callable[[], httpx2.Response]] = {
+    "a web page": lambda: httpx2.Response(200, html="<h1>Log in to the proxy</h1>"),
+    "text": lambda: httpx2.Response(200, text="ok"),
+    "nothing": lambda: httpx2.Response(200, content=b""),
+    "cut-off JSON": lambda: httpx2.Response(
+        200, content=b'{"choices": [', headers={"content-type": "application/json"}
+    ),
+    "an empty object": lambda: httpx2.Response(200, json={}),
+    "a list": lambda: httpx2.Response(200, json=[]),
+    "null": lambda: httpx2.Response(200, json=None),
+    "no choices": lambda: httpx2.Response(200, json=completion("ok", choices=[])),
+    "choices of another kind": lambda: httpx2.Response(200, json=completion("ok", choices=["ok"])),
+    "a choice without a message": lambda: httpx2.Response(200, json=completion("ok", choices=[{}])),
+    "no message": lambda: httpx2.Response(
+        200, json=completion("ok", choices=[{"index": 0, "message": None}])
+    ),
+    "content in parts": lambda: httpx2.Response(200, json=completion([{"type": "text"}])),
+    "a number": lambda: httpx2.Response(200, json=completion(5)),
+    "another usage": lambda: httpx2.Response(200, json=completion("ok", usage={"tokens": "many"})),
+    "null usage": lambda: httpx2.Response(
+        200, json=completion("maybe", usage={"prompt_tokens": None, "completion_tokens": "x"})
+    ),
+}
+
+
+@pytest.mark.parametrize("response", MALFORMED.values(), ids=MALFORMED.keys())
+def test_whatever_comes_back_is_a_reply_or_an_expert_error(
+    ask: Callable[..., Reply], response: Callable[[], httpx2.Response]
+) -> None:
+    """A proxy's log-in page must not restart the job for ever."""
+
+    def outcome() -> tuple[str, int, int]:
+        try:
+            reply = ask(lambda _: response())
+        except ExpertError as error:
+            return error.kind, error.tokens_in, error.tokens_out
+        return reply.label, reply.tokens_in, reply.tokens_out
+
+    what, tokens_in, tokens_out = outcome()
+    assert what in {"malformed", "nonsense", "ok"}
+    for count in (tokens_in, tokens_out):
+        assert isinstance(count, int)
+        assert count >= 0
+
+
+def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = OpenAIExpertSettings(model="m", api_key_env="TEST_LLM_KEY")
+    monkeypatch.setenv("TEST_LLM_KEY", f" {KEY}\n")
+    key = api_key(chosen)
+    assert key.get_secret_value() == KEY
+    assert KEY not in repr(key) + str(key)
+
+
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_a_missing_key_says_what_to_do(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    monkeypatch.delenv("TEST_LLM_KEY", raising=False)
+    if value is not None:
+        monkeypatch.setenv("TEST_LLM_KEY", value)
+    with pytest.raises(ValueError, match=r"TEST_LLM_KEY is not set\. Operator action: export it"):
+        api_key(OpenAIExpertSettings(model="m", api_key_env="TEST_LLM_KEY"))
+
+
+def test_the_genuine_client_against_a_running_endpoint() -> None:
+    posts = list(generate(6, seed=1))
+    endpoint = EndpointSettings(api_key=KEY, latency_ms_median=0)
+    task = TaskSettings(name="t", labels=tuple(LABELS), prompt="Classify the text.")
+
+    async def run(base_url: str, key: str) -> list[Reply]:
+        chosen = OpenAIExpertSettings(model="m", base_url=base_url)
+        expert = OpenAIExpert(chosen, task, SecretStr(key))
+        try:
+            events = [Event(str(i), "k", post.text, "t") for i, post in enumerate(posts)]
+            return list(await asyncio.gather(*(expert.ask(event) for event in events)))
+        finally:
+            await expert.close()
+
+    with RunningEndpoint(endpoint, answers_from_posts(posts)) as running:
+        replies = asyncio.run(run(running.base_url, KEY))
+        assert [reply.label for reply in replies] == [post.expert for post in posts]
+        assert sum(reply.tokens_in for reply in replies) == running.stats()["tokens_in"]
+        with pytest.raises(ExpertRefused, match="http_401"):
+            asyncio.run(run(running.base_url, "wrong"))
+        running.control(failure_rate=1.0, failure_kinds=("drop",))
+        with pytest.raises(ExpertUnavailable, match=r"connection|timeout"):
+            asyncio.run(run(running.base_url, KEY))
