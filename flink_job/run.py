@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flink_job import output
-from flink_job.connecting import running_store
+from flink_job.connecting import require_key, running_store
 from flink_job.java import ensure_java
 from flink_job.outcome import Outcome, conclude
 from flink_job.settings import JobSettings
@@ -76,6 +76,7 @@ def run(
         list_files(job.source)
     else:
         job = job.for_stream_of(found.events)
+    require_key(job)
     output.prepare(job.sink)
     ensure_java()
     with running_store(job, run_id) as link:

@@ -30,13 +30,16 @@ class Usage:
     settled
         Verdicts that the trainer has consumed.
     reserved
-        Calls to the expert that were granted.
+        Calls to the expert that were granted, retries included.
+    retried
+        Retries among them.
     """
 
     seen: int
     deferred: int
     settled: int
     reserved: int
+    retried: int = 0
 
 
 class Ledger(Protocol):
@@ -66,7 +69,9 @@ class Ledger(Protocol):
         """Return the counts."""
         ...
 
-    def reserve(self, call_ids: Sequence[str], cap: int | None) -> list[bool]:
+    def reserve(
+        self, call_ids: Sequence[str], cap: int | None, *, retry: bool = False
+    ) -> list[bool]:
         """Grant calls to the expert while fewer than `cap` were granted in all.
 
         Parameters
@@ -77,11 +82,20 @@ class Ledger(Protocol):
             not remembered.
         cap
             The most calls that the job may ever make; None for no limit.
+        retry
+            Whether these are further calls for events that a call was granted for before.
 
         Returns
         -------
         list of bool
             In the order of `call_ids`.
+        """
+        ...
+
+    def forget(self, call_ids: Sequence[str]) -> None:
+        """Take granted ids out of memory, not out of the count: another call is a new one.
+
+        For calls that failed for good, so that nobody makes another one for free.
         """
         ...
 
@@ -111,6 +125,7 @@ class MemoryLedger:
         self._shards: dict[str, tuple[int, int]] = {}
         self._settled = 0
         self._reserved = 0
+        self._retried = 0
         self._calls: _Expiring[bool] = _Expiring(ttl_s, monotonic)
         self._answers: _Expiring[bytes] = _Expiring(ttl_s, monotonic)
 
@@ -132,10 +147,18 @@ class MemoryLedger:
         with self._lock:
             return self._usage()
 
-    def reserve(self, call_ids: Sequence[str], cap: int | None) -> list[bool]:
+    def reserve(
+        self, call_ids: Sequence[str], cap: int | None, *, retry: bool = False
+    ) -> list[bool]:
         """See `Ledger.reserve`."""
         with self._lock:
-            return [self._reserve(call_id, cap) for call_id in call_ids]
+            return [self._reserve(call_id, cap, retry) for call_id in call_ids]
+
+    def forget(self, call_ids: Sequence[str]) -> None:
+        """See `Ledger.forget`."""
+        with self._lock:
+            for call_id in call_ids:
+                self._calls.drop(call_id)
 
     def remember(self, answers: Mapping[str, bytes]) -> None:
         """See `Ledger.remember`."""
@@ -155,13 +178,15 @@ class MemoryLedger:
             deferred=sum(deferred for _, deferred in self._shards.values()),
             settled=self._settled,
             reserved=self._reserved,
+            retried=self._retried,
         )
 
-    def _reserve(self, call_id: str, cap: int | None) -> bool:
+    def _reserve(self, call_id: str, cap: int | None, retry: bool) -> bool:
         if self._calls.get(call_id) is None:
             if cap is not None and self._reserved >= cap:
                 return False
             self._reserved += 1
+            self._retried += retry
         self._calls.put(call_id, True)
         return True
 
@@ -182,6 +207,9 @@ class _Expiring(Generic[V]):
         self._expire()
         self._entries[key] = (self._monotonic() + self._ttl_s, value)
         self._entries.move_to_end(key)
+
+    def drop(self, key: str) -> None:
+        self._entries.pop(key, None)
 
     def _expire(self) -> None:
         now = self._monotonic()

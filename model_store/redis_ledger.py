@@ -8,7 +8,7 @@ from model_store.errors import StoreUnavailable
 from model_store.ledger import Usage, check_progress, check_settled, check_ttl
 from model_store.redis_connection import RedisConnection, key_prefix
 
-_FIELDS: Final = ("seen", "deferred", "settled", "reserved")
+_FIELDS: Final = ("seen", "deferred", "settled", "reserved", "retried")
 
 _PROGRESS: Final = """
 local totals, shards = unpack(KEYS)
@@ -19,10 +19,10 @@ for i, field in ipairs({'seen', 'deferred'}) do
   redis.call('HSET', shards, of_shard, count)
   redis.call('HINCRBY', totals, field, count - before)
 end
-return redis.call('HMGET', totals, 'seen', 'deferred', 'settled', 'reserved')
+return redis.call('HMGET', totals, 'seen', 'deferred', 'settled', 'reserved', 'retried')
 """
 
-# KEYS: the totals, then one for each call id. ARGV: the cap, '' for none, and the ttl.
+# KEYS: the totals, then one for each call id. ARGV: the cap or '', the ttl, 1 for retries.
 _RESERVE: Final = """
 local cap = tonumber(ARGV[1])
 local reserved = tonumber(redis.call('HGET', KEYS[1], 'reserved') or 0)
@@ -31,7 +31,10 @@ for i = 2, #KEYS do
   local known = redis.call('EXISTS', KEYS[i]) == 1
   local grant = known or not cap or reserved < cap
   if grant then
-    if not known then reserved = redis.call('HINCRBY', KEYS[1], 'reserved', 1) end
+    if not known then
+      reserved = redis.call('HINCRBY', KEYS[1], 'reserved', 1)
+      redis.call('HINCRBY', KEYS[1], 'retried', ARGV[3])
+    end
     redis.call('SET', KEYS[i], '', 'PX', ARGV[2])
   end
   granted[#granted + 1] = grant and 1 or 0
@@ -84,11 +87,19 @@ class RedisLedger:
         key = self._prefix + "totals"
         return self._counted(self._redis.call(lambda client: client.hmget(key, list(_FIELDS))))
 
-    def reserve(self, call_ids: Sequence[str], cap: int | None) -> list[bool]:
+    def reserve(
+        self, call_ids: Sequence[str], cap: int | None, *, retry: bool = False
+    ) -> list[bool]:
         """See `Ledger.reserve`."""
         keys = [self._prefix + "totals", *(self._id_key("call", text) for text in call_ids)]
-        granted = self._reserve(keys, ["" if cap is None else cap, self._ttl_ms])
+        granted = self._reserve(keys, ["" if cap is None else cap, self._ttl_ms, int(retry)])
         return [bool(flag) for flag in granted]
+
+    def forget(self, call_ids: Sequence[str]) -> None:
+        """See `Ledger.forget`."""
+        if call_ids:
+            keys = [self._id_key("call", text) for text in call_ids]
+            self._redis.call(lambda client: client.delete(*keys))
 
     def remember(self, answers: Mapping[str, bytes]) -> None:
         """See `Ledger.remember`."""

@@ -93,5 +93,5 @@ def build_desk(settings: CascadeSettings, ledger: Ledger) -> ExpertDesk:
     )
 
 
-async def _at_once(call: Callable[..., Any], *arguments: Any) -> Any:
-    return call(*arguments)  # a ledger in memory never blocks
+async def _at_once(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    return call(*arguments, **named)  # a ledger in memory never blocks

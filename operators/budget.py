@@ -78,9 +78,9 @@ class SpendingPlan:
 
 
 def committed(usage: Usage) -> int:
-    """Calls that are spent, or as good as spent: one for each deferral, or more with retries.
+    """Calls that are spent, or as good as spent: one for each deferral, and the retries.
 
     Counted by deferrals and not by what is in flight, so that it does not depend on how far the
     expert lags behind: the same stream meets the same plan in the job and in the replay.
     """
-    return max(usage.deferred, usage.reserved)
+    return max(usage.deferred + usage.retried, usage.reserved)

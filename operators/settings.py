@@ -246,7 +246,7 @@ class OpenAIExpertSettings(Section):
 
     kind: Literal["openai"] = "openai"
     model: Annotated[str, Field(min_length=1)]
-    base_url: Annotated[str, Field(pattern=r"^https?://")] = "https://api.openai.com/v1"
+    base_url: Annotated[str, Field(pattern=r"^https?://[^@]*$")] = "https://api.openai.com/v1"
     api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key, never the key itself."""
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 32

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from flink_job.connecting import connection
@@ -19,6 +19,7 @@ from model_store.store import ModelStore
 app = typer.Typer(no_args_is_help=True)
 _console = Console()
 _MEBIBYTE = 1 << 20
+_ID_CHARS = len("r000042-1a2b3c4d5e6f")
 JobFile = Annotated[Path, typer.Argument(help="The job's YAML: names the task and the store.")]
 ReleaseName = Annotated[str, typer.Argument(help="The release, as in r000042-1a2b3c4d5e6f.")]
 
@@ -49,7 +50,10 @@ def list_releases(job: JobFile) -> None:
         manifests = store.releases(settings.task.name)
     except (SettingsError, StoreError) as error:
         raise _fail(error) from error
-    table = Table("", "release", "created (UTC)", "parent", "annotations", "MiB")
+    named = Column(
+        "release", no_wrap=True, min_width=_ID_CHARS
+    )  # to be copied, also from 80 columns
+    table = Table("", named, "created (UTC)", "parent", "annotations", "MiB")
     for manifest in manifests:
         table.add_row(
             "head" if manifest.release == head else "",

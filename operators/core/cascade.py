@@ -222,6 +222,7 @@ class Cascade:
                 deferred=last.deferred + deferred,
                 settled=last.settled,
                 reserved=last.reserved,
+                retried=last.retried,
             )
 
 

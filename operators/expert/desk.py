@@ -74,6 +74,14 @@ class ExpertDesk:
         )
         found = dict(zip(fresh, answers, strict=True))
         await self._remember({name: answer for name, answer in found.items() if answer.label})
+        await self._forget(
+            [
+                f"{name}#{n}" if n > 1 else name
+                for name, answer in found.items()
+                if answer.label is None
+                for n in range(1, answer.calls + 1)
+            ]
+        )
         # An event that is there twice is asked once, and paid once: the second got it for nothing.
         verdicts = []
         for name, deferral in zip(names, deferrals, strict=True):
@@ -89,7 +97,7 @@ class ExpertDesk:
         async def attempt() -> str:
             paid.calls += 1
             if paid.calls > 1:
-                (refusal,) = await self._reserve([f"{name}#{paid.calls}"])
+                (refusal,) = await self._reserve([f"{name}#{paid.calls}"], retry=True)
                 if refusal is not None:
                     paid.calls -= 1
                     raise _OutOfBudget(refusal)
@@ -160,13 +168,19 @@ class ExpertDesk:
             with contextlib.suppress(StoreError):
                 await self._offload(self._ledger.remember, encoded)
 
-    async def _reserve(self, names: Sequence[str]) -> list[str | None]:
+    async def _forget(self, names: Sequence[str]) -> None:
+        """Have an event that failed pay again if it comes again."""
+        if names:
+            with contextlib.suppress(StoreError):
+                await self._offload(self._ledger.forget, names)
+
+    async def _reserve(self, names: Sequence[str], *, retry: bool = False) -> list[str | None]:
         """For each call None if it may be made, else why not."""
         if not names:
             return []
         try:
             cap = self._plan.cap((await self._offload(self._ledger.usage)).seen)
-            granted = await self._offload(self._ledger.reserve, names, cap)
+            granted = await self._offload(self._ledger.reserve, names, cap, retry=retry)
         except StoreError:
             # No ledger, no call: a hard budget that can not be checked is a budget of nothing.
             return ["ledger_unavailable"] * len(names)

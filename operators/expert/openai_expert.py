@@ -80,7 +80,9 @@ class OpenAIExpert:
                 **options,
             )
         except openai.APITimeoutError as error:
-            raise ExpertUnavailable("timeout") from error
+            # Nobody listens, or no such host: the client's transport calls that a timeout too.
+            unheard = type(error.__cause__).__name__ == "ConnectTimeout"
+            raise ExpertUnavailable("connection" if unheard else "timeout") from error
         except openai.APIConnectionError as error:
             raise ExpertUnavailable("connection") from error
         except openai.APIStatusError as error:

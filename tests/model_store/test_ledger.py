@@ -262,3 +262,22 @@ def test_a_ttl_of_nothing_is_refused(ttl_s: float) -> None:
         MemoryLedger(ttl_s=ttl_s, monotonic=lambda: 0.0)
     with pytest.raises(StoreMisconfigured, match="Operator action"):
         RedisLedger("redis://localhost", "ns", "task", ttl_s)
+
+
+def test_retries_are_counted_among_the_calls(kind: Kind) -> None:
+    ledger = kind.make()
+    assert ledger.reserve(["a", "b"], 3) == [True, True]
+    assert ledger.reserve(["a#2"], 3, retry=True) == [True]
+    assert ledger.reserve(["a#2"], 3, retry=True) == [True]
+    assert ledger.reserve(["b#2"], 3, retry=True) == [False]
+    assert (ledger.usage().reserved, ledger.usage().retried) == (3, 1)
+
+
+def test_a_forgotten_call_is_a_new_one(kind: Kind) -> None:
+    ledger = kind.make()
+    ledger.reserve(["a", "b"], None)
+    ledger.forget(["a", "never heard of"])
+    ledger.forget([])
+    assert ledger.usage().reserved == 2
+    assert ledger.reserve(["a"], 2) == [False]
+    assert ledger.reserve(["b"], 2) == [True]

@@ -140,7 +140,12 @@ class DownLedger:
     def usage(self) -> Usage:
         raise self._fail()
 
-    def reserve(self, call_ids: Sequence[str], cap: int | None) -> list[bool]:
+    def reserve(
+        self, call_ids: Sequence[str], cap: int | None, *, retry: bool = False
+    ) -> list[bool]:
+        raise self._fail()
+
+    def forget(self, call_ids: Sequence[str]) -> None:
         raise self._fail()
 
     def remember(self, answers: Mapping[str, bytes]) -> None:

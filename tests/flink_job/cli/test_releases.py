@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from flink_job.cli import app
+from flink_job.cli import app, releases
 from model_store.redis_backend import RedisBackend
 from model_store.store import ModelStore
 
@@ -22,10 +23,15 @@ URL_ENV = "TEST_CASCADE_REDIS_URL"
 
 
 def cli(*arguments: str | Path) -> Result:
-    result = CliRunner(env={"COLUMNS": "160"}).invoke(app, ["releases", *map(str, arguments)])
+    result = CliRunner().invoke(app, ["releases", *map(str, arguments)])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert "Traceback" not in result.output
     return result
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(releases, "_console", Console(width=160))
 
 
 @pytest.fixture
@@ -72,6 +78,18 @@ def test_releases_are_listed_newest_first_with_the_head_marked(
         ["", second, "2026-01-05 01:00:00", first, "320", "1.0"],
         ["head", first, "2026-01-05 00:00:00", "", "16", "1.0"],
     ]
+
+
+def test_a_narrow_terminal_cuts_no_release(
+    job: Path, store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = publish(store, 16)
+    second = publish(store, 320, first)
+    monkeypatch.setattr(releases, "_console", Console(width=80))
+    output = cli("list", job).output
+    assert first in output
+    assert second in output
+    assert max(map(len, output.splitlines())) <= 80
 
 
 def test_what_a_store_holds_is_no_markup(job: Path, store: ModelStore) -> None:

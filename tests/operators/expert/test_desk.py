@@ -283,9 +283,11 @@ class Failing(MemoryLedger):
         if self._fails(name, number):
             DownLedger().usage()
 
-    def reserve(self, call_ids: Sequence[str], cap: int | None) -> list[bool]:
+    def reserve(
+        self, call_ids: Sequence[str], cap: int | None, *, retry: bool = False
+    ) -> list[bool]:
         self._check("reserve")
-        return super().reserve(call_ids, cap)
+        return super().reserve(call_ids, cap, retry=retry)
 
     def remember(self, answers: Mapping[str, bytes]) -> None:
         self._check("remember")
@@ -333,3 +335,12 @@ def test_calls_of_different_events_have_different_names(
 
 def test_a_name_does_not_show_the_text() -> None:
     assert "secret" not in call_id(event(1, "secret"))
+
+
+def test_an_event_that_failed_and_comes_again_pays_again() -> None:
+    ledger = memory_ledger()
+    for _ in range(3):
+        expert = ScriptedExpert({"1": (down(), ExpertRefused("nonsense"))})
+        answer(expert, [event(1)], ledger=ledger, calls=5)
+    usage = ledger.usage()
+    assert (usage.reserved, usage.retried) == (5, 2)

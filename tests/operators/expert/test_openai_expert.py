@@ -156,7 +156,7 @@ def test_retry_after(
         (httpx2.ConnectError("no route"), "connection"),
         (httpx2.RemoteProtocolError("closed"), "connection"),
         (httpx2.ReadTimeout("slow"), "timeout"),
-        (httpx2.ConnectTimeout("slow"), "timeout"),
+        (httpx2.ConnectTimeout("slow"), "connection"),
     ],
 )
 def test_network(ask: Callable[..., Reply], failure: Exception, kind: str) -> None:
