@@ -132,7 +132,7 @@ def test_a_crash_in_the_middle_loses_and_doubles_nothing(
     assert usage.seen == EVENTS
     # Replayed chunks may be decided by a newer release, and other events deferred: the calls for
     # those before are spent. The budget holds all the same, and who is refused is degraded.
-    asked = [d for d in decisions_of(job) if d.level == "expert" or d.degraded]
+    asked = [d for d in decisions_of(job) if d.level == "expert" or d.failure]
     assert len(asked) == usage.deferred == usage.settled
     assert usage.reserved <= 250
 
