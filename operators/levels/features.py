@@ -121,3 +121,35 @@ class NgramHasher:
         entries, counts = np.unique((documents << bits) | features, return_counts=True)
         indptr = np.searchsorted(entries >> bits, np.arange(texts + 1)).astype(np.int64)
         return Counts(indptr, entries & (self.size - 1), counts.astype(np.float32))
+
+
+class RememberingHasher:
+    """An `NgramHasher` that keeps the counts of its latest texts: replayed ones cost nothing.
+
+    Parameters
+    ----------
+    capacity
+        Texts whose counts are kept.
+    """
+
+    def __init__(self, settings: FeatureSettings, capacity: int) -> None:
+        self._hasher = NgramHasher(settings)
+        self._capacity = capacity
+        self._rows: dict[str, tuple[IntArray, npt.NDArray[np.float32]]] = {}
+        self.size = self._hasher.size
+
+    def __call__(self, texts: Sequence[str]) -> Counts:
+        """Hash a batch of texts; the counts are those of `NgramHasher`."""
+        unknown = list(dict.fromkeys(text for text in texts if text not in self._rows))
+        fresh = self._hasher(unknown)
+        for row, text in enumerate(unknown):
+            span = slice(fresh.indptr[row], fresh.indptr[row + 1])
+            self._rows[text] = fresh.indices[span].copy(), fresh.counts[span].copy()
+        rows = [self._rows[text] for text in texts]
+        while len(self._rows) > self._capacity:
+            del self._rows[next(iter(self._rows))]
+        return Counts(
+            np.cumsum([0, *(len(indices) for indices, _ in rows)]),
+            np.concatenate([np.empty(0, np.int64), *(indices for indices, _ in rows)]),
+            np.concatenate([np.empty(0, np.float32), *(counts for _, counts in rows)]),
+        )

@@ -14,13 +14,14 @@ import numpy.typing as npt
 
 from model_store.errors import TensorMismatch
 from operators.levels.buffer import ReplayBuffer
-from operators.levels.features import IntArray, NgramHasher
+from operators.levels.features import IntArray, RememberingHasher
 from operators.levels.port import Probabilities, Tensors, expect
 from operators.levels.tfidf import tfidf
 from operators.settings import LinearSettings
 
 FloatArray = npt.NDArray[np.float32]
 _EPSILON = np.float32(1e-6)  # keeps AdaGrad's first division finite
+_REMEMBERED = 512  # latest texts whose counts are kept, beside those of the replay buffer
 _FIRST_SQUARE = np.float32(1e-2)  # AdaGrad's initial accumulator: damps the first steps
 
 
@@ -45,7 +46,7 @@ class LinearLearner:
         self._settings = settings
         self._labels = labels
         self._seed = seed
-        self._hasher = NgramHasher(settings.features)
+        self._hasher = RememberingHasher(settings.features, _REMEMBERED + settings.buffer)
         self._forget()
 
     def _forget(self) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.levels import features
-from operators.levels.features import Counts, NgramHasher
+from operators.levels.features import Counts, NgramHasher, RememberingHasher
 from operators.settings import FeatureSettings
 
 _WORD = 1 << 64
@@ -144,3 +144,21 @@ def test_features_fill_the_table_evenly() -> None:
     expected = 20.0
     chi_square = float(((load - expected) ** 2 / expected).sum())
     assert 150 < chi_square < 380  # 255 degrees of freedom, five standard deviations either side
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    batches=st.lists(st.lists(st.sampled_from(["", "a", "a b", "b c a"]) | _TEXT, max_size=6)),
+    capacity=st.integers(0, 4),
+)
+def test_what_is_remembered_is_what_would_be_hashed(
+    batches: list[list[str]], capacity: int
+) -> None:
+    chosen = FeatureSettings(bits=16)
+    remembering, plain = RememberingHasher(chosen, capacity), NgramHasher(chosen)
+    for batch in batches:
+        got, wanted = remembering(batch), plain(batch)
+        assert got.indptr.tolist() == wanted.indptr.tolist()
+        assert got.indices.tolist() == wanted.indices.tolist()
+        assert got.counts.tolist() == wanted.counts.tolist()
+        assert (got.indices.dtype, got.counts.dtype) == (wanted.indices.dtype, wanted.counts.dtype)
