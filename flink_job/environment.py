@@ -12,8 +12,14 @@ from flink_job.settings import FlinkSettings
 _BUNDLE_SIZE = 1000  # records are chunks, so the bundle's time is what ends it
 
 
-def create_environment(settings: FlinkSettings) -> StreamExecutionEnvironment:
-    """Make the environment: the local mini cluster, or the cluster that Flink's client names."""
+def create_environment(settings: FlinkSettings, checkpoints: str) -> StreamExecutionEnvironment:
+    """Make the environment: the local mini cluster, or the cluster that Flink's client names.
+
+    Parameters
+    ----------
+    checkpoints
+        URI of the folder for checkpoints.
+    """
     configuration = Configuration()
     for name, value in {
         # Workers would start whatever `python` is in the PATH.
@@ -26,6 +32,10 @@ def create_environment(settings: FlinkSettings) -> StreamExecutionEnvironment:
         "restart-strategy.fixed-delay.attempts": str(settings.restarts),
         "restart-strategy.fixed-delay.delay": "1 s",
         "rest.bind-port": "0",
+        # The default keeps checkpoints in the JobManager's memory, and fails from 5 MB of state on:
+        # less than a trainer's.
+        "execution.checkpointing.storage": "filesystem",
+        "execution.checkpointing.dir": checkpoints,
     }.items():
         configuration.set_string(name, value)
     env = StreamExecutionEnvironment.get_execution_environment(configuration)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flink_job.settings import SettingsError, SinkSettings
 
 DECISIONS, DEAD_LETTERS, RELEASES = "decisions", "dead_letters", "releases"
+CHECKPOINTS, SAVEPOINTS = "checkpoints", "savepoints"
 FOLDERS = (DECISIONS, DEAD_LETTERS, RELEASES)
 
 

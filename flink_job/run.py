@@ -106,7 +106,8 @@ def _execute(
     from flink_job import graph
     from flink_job.environment import create_environment
 
-    env = create_environment(job.flink)
+    folder = job.sink.path / output.CHECKPOINTS
+    env = create_environment(job.flink, job.flink.checkpoints or folder.absolute().as_uri())
     graph.build(env, job, link, found.records if found else None)
     client = env.execute_async(f"flink-cascade {job.task.name}")
     ledger, store = link.ledger(), link.store()
@@ -134,7 +135,7 @@ def _stopped_on_interrupt(client: Any, job: JobSettings) -> Iterator[None]:
 
         # PyFlink 2.3's own stop_with_savepoint calls a Java method that is gone.
         kind = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
-        savepoints = (job.sink.path / "savepoints").absolute().as_uri()
+        savepoints = (job.sink.path / output.SAVEPOINTS).absolute().as_uri()
         client._j_job_client.stopWithSavepoint(True, savepoints, kind).get()  # noqa: SLF001
 
 

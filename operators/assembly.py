@@ -82,6 +82,7 @@ def build_desk(settings: CascadeSettings, ledger: Ledger) -> ExpertDesk:
         retry, price, concurrency = RetrySettings(attempts=1), PriceSettings(), 1
     return ExpertDesk(
         expert,
+        settings.task.labels,
         ledger,
         SpendingPlan(settings.budget),
         retry=retry,

@@ -66,7 +66,7 @@ class Deferral(msgspec.Struct, frozen=True):
     Parameters
     ----------
     opinions
-        Opinions of the levels that were reached, cheapest first; empty after a jump.
+        Opinions of the levels that were asked, cheapest first.
     probabilities
         What the small levels say together; uniform if none was reached.
     level
@@ -200,7 +200,7 @@ def unpack(data: bytes, kind: type[T]) -> list[T]:
 
     Raises
     ------
-    msgspec.ValidationError
+    msgspec.DecodeError
         If the bytes are not a list of such records.
     """
     return msgspec.msgpack.decode(data, type=list[kind])  # type: ignore[valid-type]  # a runtime type

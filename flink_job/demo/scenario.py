@@ -19,7 +19,13 @@ API_KEY = "demo-key"  # of the local endpoint, which asks for one as a real prov
 LATENCY_MS, HANG_S, RETRY_AFTER_S = 40.0, 2.0, 0.2
 _KEY_ENV = "FLINK_CASCADE_DEMO_KEY"
 _CALLS_SHARE = 0.2  # of the events may go to the expert
-_MADE_BY_RUN = {*output.FOLDERS, "savepoints", "report.html", "summary.json"}
+_MADE_BY_RUN = {
+    *output.FOLDERS,
+    output.CHECKPOINTS,
+    output.SAVEPOINTS,
+    "report.html",
+    "summary.json",
+}
 _MALFORMED = '{"id": "broken", "text": \n'  # one line that is no event, for the dead letters
 
 

@@ -120,7 +120,7 @@ class Cascade:
 
         Raises
         ------
-        msgspec.ValidationError
+        msgspec.DecodeError
             If the bytes are no state of a shard.
         ValueError
             If they were written by a version with another layout.

@@ -37,6 +37,8 @@ class Publisher:
         self._settings = settings
         self._published_at = 0
         self._parent: str | None = None
+        self._knows_parent = False
+        self._restored = False
         self.error: StoreError | None = None
         """Why the last attempt to reach the store failed, if it did."""
         self.published = 0
@@ -51,9 +53,11 @@ class Publisher:
 
     def start(self) -> None:
         """Build on the head that is there: adopt it if the trainer has learned nothing itself."""
+        self._restored = self._trainer.annotations > 0
         try:
             self._parent = self._store.head(self._task)
-            if self._parent is not None and self._trainer.annotations == 0:
+            self._knows_parent = True
+            if self._parent is not None and not self._restored:
                 self._adopt(self._parent)
         except StoreError as error:
             self.error = error
@@ -100,8 +104,15 @@ class Publisher:
             self.error = None
 
     def _follow(self, conflict: HeadConflict) -> None:
-        """Someone moved the head, by a rollback as a rule: go on from there."""
+        """Someone moved the head, by a rollback as a rule: go on from there.
+
+        A trainer that was restored while the store was down learns only now what the head is, and
+        keeps what it knows.
+        """
         self.error = conflict
+        if self._restored and not self._knows_parent:
+            self._parent, self._knows_parent = conflict.actual, True
+            return
         try:
             if conflict.actual is not None:
                 self._adopt(conflict.actual)

@@ -27,6 +27,8 @@ class ExpertDesk:
 
     Parameters
     ----------
+    labels
+        The task's labels: an answer remembered from when there were others is asked again.
     plan
         The budget's hard cap.
     concurrency
@@ -40,6 +42,7 @@ class ExpertDesk:
     def __init__(
         self,
         expert: Expert,
+        labels: Sequence[str],
         ledger: Ledger,
         plan: SpendingPlan,
         *,
@@ -51,6 +54,7 @@ class ExpertDesk:
         offload: Callable[..., Awaitable[Any]] = asyncio.to_thread,
     ) -> None:
         self._expert = expert
+        self._labels = labels
         self._ledger = ledger
         self._plan = plan
         self._retry = retry
@@ -158,7 +162,7 @@ class ExpertDesk:
         return {
             name: answer
             for name, data in found.items()
-            if (answer := _decoded(data)) is not None and answer.label is not None
+            if (answer := _decoded(data)) is not None and answer.label in self._labels
         }
 
     async def _remember(self, answers: dict[str, Answer]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from flink_job.connecting import connection
 from flink_job.demo.answers import answers_from_posts
 from flink_job.demo.endpoint import EndpointSettings, RunningEndpoint
-from flink_job.demo.posts import generate
+from flink_job.demo.posts import LABELS, generate
 from flink_job.evaluation import read_decisions
 from flink_job.replay import run_replay
 from flink_job.run import run
@@ -165,3 +165,15 @@ def test_an_empty_source_ends(make_job: Make, silent: Silent, tmp_path: Path) ->
     assert outcome is not None
     assert outcome.evaluation.delivery.complete
     assert outcome.evaluation.delivery.decisions_out == 0
+
+
+def test_a_trainer_of_many_megabytes_is_checkpointed(make_job: Make, silent: Silent) -> None:
+    labels = [*LABELS, *(f"label-{i}" for i in range(80))]
+    task = {"name": "moderation", "labels": labels, "prompt": "Which?"}
+    job = make_job(task=task, levels=[{"kind": "linear"}], budget={"calls": 800})
+    outcome = run(job, "wide", silent)
+    assert outcome is not None
+    assert outcome.evaluation.delivery.complete
+    store = connection(job, "wide").store()
+    head = store.manifest("moderation", store.head("moderation") or "")
+    assert sum(tensor.nbytes for tensor in head.tensors.values()) > 5 << 20

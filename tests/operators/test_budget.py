@@ -111,6 +111,7 @@ def test_committed_counts_each_deferral_once_and_retries_on_top() -> None:
     assert committed(Usage(seen=9, deferred=5, settled=2, reserved=3)) == 5
     assert committed(Usage(seen=9, deferred=5, settled=5, reserved=5)) == 5
     assert committed(Usage(seen=9, deferred=2, settled=2, reserved=5)) == 5
+    assert committed(Usage(seen=9, deferred=5, settled=2, reserved=4, retried=2)) == 7
 
 
 def test_a_part_of_the_calls_is_kept_for_when_something_was_learned() -> None:

@@ -169,6 +169,9 @@ def test_a_rollback_is_followed_and_built_on(world: World) -> None:
     assert isinstance(publisher.error, HeadConflict)
     assert publisher.published == published
     assert equal(trainer.tensors(), world.store.load(TASK, oldest.release).tensors)
+    # What led to the conflict is gone: the next release waits for as much that is new.
+    world.teach(publisher, 4)
+    assert publisher.published == published
     while publisher.published == published:
         world.teach(publisher, 4)
     assert publisher.error is None
@@ -267,3 +270,20 @@ def test_weights_that_diverged_are_not_published(world: World) -> None:
     world.teach(publisher, 8)
     assert (publisher.published, world.store.head(TASK)) == (0, None)
     assert "NaN" in str(publisher.error)
+
+
+def test_a_trainer_restored_while_the_store_was_down_keeps_what_it_knows(world: World) -> None:
+    first = world.publisher()
+    first.start()
+    world.teach(first, 8)
+    restored = build_trainer(chosen())
+    restored.learn(notes(20, 0), 20)
+    before = restored.stats()["annotations"]
+    world.backend.down = True
+    publisher = world.publisher(trainer=restored)
+    publisher.start()
+    world.backend.down = False
+    for _ in range(3):
+        world.teach(publisher, 8)
+    assert publisher.adopted == 0
+    assert world.store.releases(TASK)[0].stats["annotations"] > before

@@ -85,6 +85,7 @@ def answer(
     async def run() -> list[Verdict]:
         desk = ExpertDesk(
             expert,
+            ("ok", "spam"),
             memory_ledger() if ledger is None else ledger,
             SpendingPlan(budget),
             retry=RetrySettings() if retry is None else retry,
@@ -344,3 +345,10 @@ def test_an_event_that_failed_and_comes_again_pays_again() -> None:
         answer(expert, [event(1)], ledger=ledger, calls=5)
     usage = ledger.usage()
     assert (usage.reserved, usage.retried) == (5, 2)
+
+
+def test_an_answer_remembered_from_other_labels_is_asked_again() -> None:
+    ledger = memory_ledger()
+    ledger.remember({call_id(event(1)): b'{"label": "gone", "calls": 1}'})
+    (verdict,) = answer(ScriptedExpert(), [event(1)], ledger=ledger)
+    assert verdict.answer.label == "ok"
