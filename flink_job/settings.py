@@ -130,7 +130,7 @@ class FlinkSettings(Section):
     checkpoint_interval_s: Annotated[float, Field(ge=0.01, le=86_400)] = 2.0
     """Decisions become visible in the sink with each checkpoint."""
     checkpoints: str | None = None
-    """URI of the folder for checkpoints, such as s3://bucket/path; null is a folder in the sink's."""
+    """URI of the folder for checkpoints, such as s3://bucket/path; null is one in the sink's."""
     bundle_time_ms: Annotated[int, Field(ge=1, le=10_000)] = 10
     """Longest wait of a record between two Python operators."""
     restarts: Annotated[int, Field(ge=0)] = 3
