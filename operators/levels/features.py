@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -54,9 +53,18 @@ class Counts:
         return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
 
 
-@lru_cache(maxsize=_TOKEN_CACHE)
-def _hash_token(token: str) -> int:
-    return int(murmurhash3_32(token.encode("utf-8", "surrogatepass"), positive=True))
+class _TokenHashes(dict[str, int]):
+    """Hash of each word met lately; a look-up costs no Python call but for a new word."""
+
+    def __missing__(self, token: str) -> int:
+        if len(self) >= _TOKEN_CACHE:
+            self.clear()
+        value = int(murmurhash3_32(token.encode("utf-8", "surrogatepass"), positive=True))
+        self[token] = value
+        return value
+
+
+_token_hashes = _TokenHashes()
 
 
 def _mix(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -99,7 +107,7 @@ class NgramHasher:
         chosen = self._settings
         cut = [text[: chosen.max_chars].lower() for text in texts]
         tokens = [_TOKEN.findall(text) for text in cut]
-        units = np.array([_hash_token(t) for row in tokens for t in row], dtype=np.uint64)
+        units = np.array([_token_hashes[t] for row in tokens for t in row], dtype=np.uint64)
         lengths = [len(row) for row in tokens]
         document = np.repeat(np.arange(len(texts), dtype=np.int64), lengths)
         hashes, documents = _ngrams(units, document, 1, chosen.words, _WORDS)

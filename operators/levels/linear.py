@@ -141,7 +141,7 @@ class LinearLearner:
         rows = np.flatnonzero(self._frequency)
         return {
             "rows": rows.astype(np.int32),
-            "weights": self._table[rows, : self._labels],
+            "weights": np.ascontiguousarray(self._table.take(rows, axis=0)[:, : self._labels]),
             "frequency": self._frequency[rows],
             "bias": self._bias.copy(),
             "documents": np.array([self._documents], np.float32),

@@ -42,7 +42,7 @@ def naive(text: str, chosen: FeatureSettings) -> Counter[int]:
         for gram, count in Counter(
             tuple(words[i : i + n]) for i in range(len(words) + 1 - n)
         ).items():
-            units = [features._hash_token(word) for word in gram]
+            units = [features._token_hashes[word] for word in gram]
             found[ngram_feature(units, 0x51, chosen.bits)] += count
     if chosen.characters:
         padded = f" {text} "
