@@ -16,9 +16,10 @@ from operators.expert.openai_expert import OpenAIExpert, api_key
 from operators.expert.port import Expert
 from operators.expert.recorded import RecordedExpert
 from operators.levels.cached import CachedLearner
+from operators.levels.encoder.build import encoder_learner, encoder_level
 from operators.levels.linear import LinearLearner
 from operators.levels.linear_onnx import LinearLevel
-from operators.levels.port import Learner
+from operators.levels.port import Learner, Level
 from operators.policy.budgeted import BudgetedLearner, BudgetedPolicy
 from operators.policy.paper import PaperPolicy, gates_for
 from operators.policy.paper_learning import PaperLearner
@@ -26,6 +27,8 @@ from operators.policy.port import Policy, PolicyLearner
 from operators.settings import (
     BudgetedSettings,
     CascadeSettings,
+    EncoderSettings,
+    LinearSettings,
     OpenAIExpertSettings,
     PriceSettings,
     RetrySettings,
@@ -35,8 +38,20 @@ from operators.settings import (
 def build_cascade(settings: CascadeSettings, ledger: Ledger) -> Cascade:
     """The serving side: small levels and policy, before their first release."""
     labels = len(settings.task.labels)
-    levels = [LinearLevel(level, labels) for level in settings.levels]
+    levels = [_level(level, labels) for level in settings.levels]
     return Cascade(settings.task, levels, _policy(settings), ledger)
+
+
+def _level(settings: LinearSettings | EncoderSettings, labels: int) -> Level:
+    if isinstance(settings, EncoderSettings):
+        return encoder_level(settings, labels)
+    return LinearLevel(settings, labels)
+
+
+def _learner(settings: LinearSettings | EncoderSettings, labels: int, seed: int) -> Learner:
+    if isinstance(settings, EncoderSettings):
+        return encoder_learner(settings, labels, seed, time.monotonic)
+    return LinearLearner(settings, labels, seed)
 
 
 def _policy(settings: CascadeSettings) -> Policy:
@@ -51,7 +66,7 @@ def build_trainer(settings: CascadeSettings) -> Trainer:
     """The learning side: learners and the policy's learner, knowing nothing yet."""
     labels = len(settings.task.labels)
     learners: Sequence[Learner] = [
-        LinearLearner(level, labels, settings.seed + i) for i, level in enumerate(settings.levels)
+        _learner(level, labels, settings.seed + i) for i, level in enumerate(settings.levels)
     ]
     if isinstance(settings.policy, BudgetedSettings):
         policy: PolicyLearner = BudgetedLearner(settings.policy, len(learners))
