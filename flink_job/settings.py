@@ -222,6 +222,12 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
         part = content.get(section)
         if isinstance(part, dict) and isinstance(part.get("path"), str):
             part["path"] = str((folder / part["path"]).absolute())
+    levels = content.get("levels")
+    for level in levels if isinstance(levels, list) else ():
+        model = level.get("model") if isinstance(level, dict) else None
+        # What is no folder beside the YAML may be the id of a hub model.
+        if isinstance(model, str) and (folder / model).is_dir():
+            level["model"] = str((folder / model).absolute())
 
 
 def _without_excerpt(error: Exception) -> str:

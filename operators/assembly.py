@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 from model_store.ledger import Ledger, MemoryLedger
@@ -16,7 +17,7 @@ from operators.expert.openai_expert import OpenAIExpert, api_key
 from operators.expert.port import Expert
 from operators.expert.recorded import RecordedExpert
 from operators.levels.cached import CachedLearner
-from operators.levels.encoder.build import encoder_learner, encoder_level
+from operators.levels.encoder.errors import EncoderUnavailable
 from operators.levels.linear import LinearLearner
 from operators.levels.linear_onnx import LinearLevel
 from operators.levels.port import Learner, Level
@@ -44,14 +45,42 @@ def build_cascade(settings: CascadeSettings, ledger: Ledger) -> Cascade:
 
 def _level(settings: LinearSettings | EncoderSettings, labels: int) -> Level:
     if isinstance(settings, EncoderSettings):
-        return encoder_level(settings, labels)
+        level: Level = _encoders(settings.name).encoder_level(settings, labels)
+        return level
     return LinearLevel(settings, labels)
 
 
 def _learner(settings: LinearSettings | EncoderSettings, labels: int, seed: int) -> Learner:
     if isinstance(settings, EncoderSettings):
-        return encoder_learner(settings, labels, seed, time.monotonic)
+        build = _encoders(settings.name)
+        learner: Learner = build.encoder_learner(settings, labels, seed, time.monotonic)
+        return learner
     return LinearLearner(settings, labels, seed)
+
+
+def _encoders(level: str) -> ModuleType:
+    """What builds encoder levels: its packages come with an extra that others can do without."""
+    try:
+        from operators.levels.encoder import build
+    except ImportError as error:
+        raise EncoderUnavailable(
+            f"Level {level!r} is an encoder, which needs {error.name}.",
+            "pip install 'flink-online-cascade[encoder]'.",
+        ) from error
+    return build
+
+
+def prepare_levels(settings: CascadeSettings) -> None:
+    """Fetch and export the base models of all encoders, so that no worker has to.
+
+    Raises
+    ------
+    EncoderUnavailable
+        If one is not to be had.
+    """
+    for level in settings.levels:
+        if isinstance(level, EncoderSettings):
+            _encoders(level.name).obtain(level)
 
 
 def _policy(settings: CascadeSettings) -> Policy:

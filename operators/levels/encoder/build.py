@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from operators.levels.encoder.artifact import obtain
 from operators.levels.encoder.errors import EncoderUnavailable
 from operators.levels.encoder.learning import EncoderLearner
 from operators.levels.encoder.serving import EncoderLevel
 from operators.levels.encoder.session import open_encoder
 from operators.settings import EncoderSettings
+
+__all__ = ["encoder_learner", "encoder_level", "obtain"]
 
 
 def encoder_level(settings: EncoderSettings, labels: int) -> EncoderLevel:
