@@ -248,7 +248,7 @@ def _holds_secret(url: str) -> bool:
 def _explain(path: Path, error: ValidationError) -> str:
     found = error.errors(include_url=False, include_input=False)
     # pydantic also calls a list too short whose entries it has just refused.
-    inner = {problem["loc"][:-2] for problem in found} | {problem["loc"][:-1] for problem in found}
+    inner = {problem["loc"][:n] for problem in found for n in range(len(problem["loc"]))}
     problems = [p for p in found if p["type"] != "too_short" or p["loc"] not in inner]
     lines = [f"{path}: {len(problems)} thing(s) to mend:"]
     for problem in problems:
