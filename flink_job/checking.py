@@ -6,13 +6,13 @@ import os
 import shutil
 from dataclasses import dataclass
 
-from flink_job.connecting import require_key, running_store
+from flink_job.connecting import require_key, require_levels, running_store
 from flink_job.java import ensure_java
 from flink_job.settings import JobSettings, SettingsError
 from flink_job.sources.blocks import survey
 from flink_job.sources.reading import list_files
 from model_store.errors import StoreError
-from operators.settings import OpenAIExpertSettings
+from operators.settings import EncoderSettings, OpenAIExpertSettings
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Finding:
 
 def check_job(job: JobSettings) -> list[Finding]:
     """Look at all that a job needs; makes no call to the expert."""
-    return [_source(job), _expert(job), _store(job), _java()]
+    return [_source(job), *_encoders(job), _expert(job), _store(job), _java()]
 
 
 def _source(job: JobSettings) -> Finding:
@@ -42,6 +42,17 @@ def _source(job: JobSettings) -> Finding:
         unanswered = sum(reference.expert is None for reference in found.references)
         detail += f", {unanswered} without a recorded answer"
     return Finding("source", found.events > 0, detail)
+
+
+def _encoders(job: JobSettings) -> list[Finding]:
+    models = [level.model for level in job.levels if isinstance(level, EncoderSettings)]
+    if not models:
+        return []
+    try:
+        require_levels(job)
+    except SettingsError as error:
+        return [Finding("encoders", False, str(error))]
+    return [Finding("encoders", True, f"exported: {', '.join(models)}")]
 
 
 def _expert(job: JobSettings) -> Finding:

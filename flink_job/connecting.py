@@ -12,8 +12,10 @@ from pathlib import Path
 
 from flink_job.settings import JobSettings, SettingsError
 from model_store.embedded import EmbeddedRedis
+from operators.assembly import prepare_levels
 from operators.expert.openai_expert import api_key
 from operators.flink.connection import StoreConnection
+from operators.levels.encoder.errors import EncoderUnavailable
 from operators.settings import OpenAIExpertSettings
 
 _EMBEDDED_ENV = "FLINK_CASCADE_EMBEDDED_REDIS_URL"
@@ -75,3 +77,17 @@ def require_key(job: JobSettings) -> None:
             api_key(job.expert)
         except ValueError as error:
             raise SettingsError(str(error)) from error
+
+
+def require_levels(job: JobSettings) -> None:
+    """See to it that the base models of the encoders are there and exported.
+
+    Raises
+    ------
+    SettingsError
+        If one is not to be had.
+    """
+    try:
+        prepare_levels(job)
+    except EncoderUnavailable as error:
+        raise SettingsError(f"levels: {error}") from error

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from flink_job import output
-from flink_job.connecting import connection, require_key
+from flink_job.connecting import connection, require_key, require_levels
 from flink_job.outcome import Outcome, conclude
 from flink_job.settings import JobSettings, SettingsError
 from flink_job.sources.blocks import Blocks, survey
@@ -133,6 +133,7 @@ def run_replay(job: JobSettings) -> Outcome:
     found = survey(job)
     job = job.for_stream_of(found.events)
     require_key(job)
+    require_levels(job)
     output.prepare(job.sink)
     started = time.monotonic()
     made = replay(job, found.records)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flink_job import output
-from flink_job.connecting import require_key, running_store
+from flink_job.connecting import require_key, require_levels, running_store
 from flink_job.java import ensure_java
 from flink_job.outcome import Outcome, conclude
 from flink_job.settings import JobSettings
@@ -77,6 +77,7 @@ def run(
     else:
         job = job.for_stream_of(found.events)
     require_key(job)
+    require_levels(job)
     output.prepare(job.sink)
     ensure_java()
     with running_store(job, run_id) as link:

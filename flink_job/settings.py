@@ -222,6 +222,12 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
         part = content.get(section)
         if isinstance(part, dict) and isinstance(part.get("path"), str):
             part["path"] = str((folder / part["path"]).absolute())
+    levels = content.get("levels")
+    for level in levels if isinstance(levels, list) else ():
+        model = level.get("model") if isinstance(level, dict) else None
+        # What is no folder beside the YAML may be the id of a hub model.
+        if isinstance(model, str) and (folder / model).is_dir():
+            level["model"] = str((folder / model).absolute())
 
 
 def _without_excerpt(error: Exception) -> str:
@@ -242,7 +248,7 @@ def _holds_secret(url: str) -> bool:
 def _explain(path: Path, error: ValidationError) -> str:
     found = error.errors(include_url=False, include_input=False)
     # pydantic also calls a list too short whose entries it has just refused.
-    inner = {problem["loc"][:-2] for problem in found} | {problem["loc"][:-1] for problem in found}
+    inner = {problem["loc"][:n] for problem in found for n in range(len(problem["loc"]))}
     problems = [p for p in found if p["type"] != "too_short" or p["loc"] not in inner]
     lines = [f"{path}: {len(problems)} thing(s) to mend:"]
     for problem in problems:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 from model_store.ledger import Ledger, MemoryLedger
@@ -16,9 +17,10 @@ from operators.expert.openai_expert import OpenAIExpert, api_key
 from operators.expert.port import Expert
 from operators.expert.recorded import RecordedExpert
 from operators.levels.cached import CachedLearner
+from operators.levels.encoder.errors import EncoderUnavailable
 from operators.levels.linear import LinearLearner
 from operators.levels.linear_onnx import LinearLevel
-from operators.levels.port import Learner
+from operators.levels.port import Learner, Level
 from operators.policy.budgeted import BudgetedLearner, BudgetedPolicy
 from operators.policy.paper import PaperPolicy, gates_for
 from operators.policy.paper_learning import PaperLearner
@@ -26,6 +28,8 @@ from operators.policy.port import Policy, PolicyLearner
 from operators.settings import (
     BudgetedSettings,
     CascadeSettings,
+    EncoderSettings,
+    LinearSettings,
     OpenAIExpertSettings,
     PriceSettings,
     RetrySettings,
@@ -35,8 +39,48 @@ from operators.settings import (
 def build_cascade(settings: CascadeSettings, ledger: Ledger) -> Cascade:
     """The serving side: small levels and policy, before their first release."""
     labels = len(settings.task.labels)
-    levels = [LinearLevel(level, labels) for level in settings.levels]
+    levels = [_level(level, labels) for level in settings.levels]
     return Cascade(settings.task, levels, _policy(settings), ledger)
+
+
+def _level(settings: LinearSettings | EncoderSettings, labels: int) -> Level:
+    if isinstance(settings, EncoderSettings):
+        level: Level = _encoders(settings.name).encoder_level(settings, labels)
+        return level
+    return LinearLevel(settings, labels)
+
+
+def _learner(settings: LinearSettings | EncoderSettings, labels: int, seed: int) -> Learner:
+    if isinstance(settings, EncoderSettings):
+        build = _encoders(settings.name)
+        learner: Learner = build.encoder_learner(settings, labels, seed, time.monotonic)
+        return learner
+    return LinearLearner(settings, labels, seed)
+
+
+def _encoders(level: str) -> ModuleType:
+    """What builds encoder levels: its packages come with an extra that others can do without."""
+    try:
+        from operators.levels.encoder import build
+    except ImportError as error:
+        raise EncoderUnavailable(
+            f"Level {level!r} is an encoder, which needs {error.name}.",
+            "pip install 'flink-online-cascade[encoder]'.",
+        ) from error
+    return build
+
+
+def prepare_levels(settings: CascadeSettings) -> None:
+    """Fetch and export the base models of all encoders, so that no worker has to.
+
+    Raises
+    ------
+    EncoderUnavailable
+        If one is not to be had.
+    """
+    for level in settings.levels:
+        if isinstance(level, EncoderSettings):
+            _encoders(level.name).obtain(level)
 
 
 def _policy(settings: CascadeSettings) -> Policy:
@@ -51,7 +95,7 @@ def build_trainer(settings: CascadeSettings) -> Trainer:
     """The learning side: learners and the policy's learner, knowing nothing yet."""
     labels = len(settings.task.labels)
     learners: Sequence[Learner] = [
-        LinearLearner(level, labels, settings.seed + i) for i, level in enumerate(settings.levels)
+        _learner(level, labels, settings.seed + i) for i, level in enumerate(settings.levels)
     ]
     if isinstance(settings.policy, BudgetedSettings):
         policy: PolicyLearner = BudgetedLearner(settings.policy, len(learners))

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from flink_job import checking
+from flink_job import checking, connecting
 from flink_job.checking import Finding, check_job
 from flink_job.settings import JobSettings, SettingsError
+from operators.settings import EncoderSettings, LinearSettings
 
 Make = Callable[..., JobSettings]
 URL_ENV = "TEST_CASCADE_REDIS_URL"
@@ -92,3 +93,26 @@ def test_no_secret_is_shown(
         assert "hunter2" not in shown
         assert password not in shown
         assert "wrong-password" not in shown
+
+
+def test_an_encoder_is_fetched_and_exported_beforehand(
+    make_job: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wanted: list[str] = []
+
+    def with_encoder(model: str) -> Finding:
+        levels = (LinearSettings(), EncoderSettings(kind="encoder", model=model))
+        job = make_job(store={"url_env": URL_ENV}).model_copy(update={"levels": levels})
+        return findings(job)["encoders"]
+
+    def prepare(job: JobSettings) -> None:
+        wanted.extend(level.name for level in job.levels)
+
+    monkeypatch.setattr(connecting, "prepare_levels", prepare)
+    assert with_encoder("of/the-hub").good
+    assert wanted == ["linear", "encoder"]
+    monkeypatch.undo()
+    found = with_encoder(str(tmp_path))
+    assert not found.good
+    assert "lacks config.json" in found.detail
+    assert "Operator action" in found.detail

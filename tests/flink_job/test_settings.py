@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flink_job.settings import JobSettings, SettingsError, StoreSettings, load_job
+from operators.settings import EncoderSettings
 
 Content = dict[str, Any]
 Write = Callable[[Any], Path]
@@ -43,6 +44,24 @@ def test_paths_are_relative_to_the_file_and_not_to_the_working_folder(
     assert job.source.path.resolve() == tmp_path / "posts.jsonl"
     assert job.sink.path.resolve() == tmp_path / "out"
     assert job.source.path.is_absolute()
+
+
+def test_a_model_beside_the_file_is_found_and_any_other_name_is_left_alone(
+    content: Content, write_job: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models" / "small").mkdir(parents=True)
+    models = ["models/small", "bert-base-uncased", "/opt/model"]
+    levels: list[Any] = [
+        {"kind": "encoder", "name": f"e{i}", "model": model} for i, model in enumerate(models)
+    ]
+    write_job(put(content, "levels", [{}, *levels]))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    job = load_job(Path("../job.yaml"))
+    found = [level.model for level in job.levels if isinstance(level, EncoderSettings)]
+    assert Path(found[0]).is_absolute()
+    assert Path(found[0]).resolve() == tmp_path / "models" / "small"
+    assert found[1:] == models[1:]
 
 
 def test_absolute_paths_stay(content: Content, write_job: Write) -> None:

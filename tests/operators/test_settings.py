@@ -94,7 +94,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown field": ({"levles": []}, "levles\n.*Extra inputs are not permitted"),
     "an unknown field, deep": (
         {"levels": [{"features": {"ngrams": 2}}]},
-        r"levels\.0\.features\.ngrams\n.*Extra inputs are not permitted",
+        r"levels\.0\.linear\.features\.ngrams\n.*Extra inputs are not permitted",
     ),
     "an unknown policy": ({"policy": "papre"}, "'papre'.*expected tags: 'budgeted', 'paper'"),
     "an unknown expert": ({"expert": {"kind": "oracle"}}, "'oracle'.*'openai', 'recorded'"),

@@ -43,7 +43,7 @@ TEXTS = [
     "the quick brown fox",
     *HOSTILE.values(),
 ]
-_TOPICS = (("good fine great nice", 0), ("bad awful poor sad", 1), ("meh okay plain dull", 2))
+TOPICS = (("good fine great nice", 0), ("bad awful poor sad", 1), ("meh okay plain dull", 2))
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,15 @@ class Pair:
 
     learner: Callable[[int], Learner]  # by seed
     level: Callable[[], Level]
+    neighbours: float = 0.0  # most that the others of a batch may move a served probability
 
 
 def toy_stream(count: int, seed: int = 0) -> list[tuple[str, int]]:
     """A stream that words alone separate: three topics, two words a text."""
     random = np.random.default_rng(seed)
     stream = []
-    for choice in random.integers(len(_TOPICS), size=count):
-        words, label = _TOPICS[choice]
+    for choice in random.integers(len(TOPICS), size=count):
+        words, label = TOPICS[choice]
         stream.append((" ".join(random.choice(words.split(), 2)), label))
     return stream
 
@@ -143,10 +144,11 @@ def check_a_row_depends_on_its_own_text_alone(pair: Pair) -> None:
     level = serve(pair.level(), learner)
     batch, learned = level.predict(TEXTS), learner.predict(TEXTS)
     for row, text in enumerate(TEXTS):
-        assert np.array_equal(level.predict([text])[0], batch[row])
-        assert learner.predict([text])[0] == pytest.approx(learned[row], abs=1e-9)
+        assert np.abs(level.predict([text])[0] - batch[row]).max() <= pair.neighbours
+        limit = max(pair.neighbours, 1e-9)
+        assert learner.predict([text])[0] == pytest.approx(learned[row], abs=limit)
     backwards = level.predict(TEXTS[::-1])
-    assert np.array_equal(backwards[::-1], batch)
+    assert np.abs(backwards[::-1] - batch).max() <= pair.neighbours
 
 
 def check_what_is_served_is_what_was_learned(pair: Pair) -> None:

@@ -1,0 +1,50 @@
+"""Builds the two halves of an encoder level; torch only where layers are fine-tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from operators.levels.encoder.artifact import obtain
+from operators.levels.encoder.errors import EncoderUnavailable
+from operators.levels.encoder.learning import EncoderLearner
+from operators.levels.encoder.serving import EncoderLevel
+from operators.levels.encoder.session import open_encoder
+from operators.settings import EncoderSettings
+
+__all__ = ["encoder_learner", "encoder_level", "obtain"]
+
+
+def encoder_level(settings: EncoderSettings, labels: int) -> EncoderLevel:
+    """The serving half, before its first release.
+
+    Raises
+    ------
+    EncoderUnavailable
+        If the base model or the device is not to be had.
+    """
+    return EncoderLevel(settings.name, open_encoder(settings), labels)
+
+
+def encoder_learner(
+    settings: EncoderSettings, labels: int, seed: int, monotonic: Callable[[], float]
+) -> EncoderLearner:
+    """The learning half, knowing nothing yet.
+
+    Raises
+    ------
+    EncoderUnavailable
+        If the base model or the device is not to be had, or layers are to be tuned without torch.
+    """
+    encoder = open_encoder(settings)
+    if settings.top_layers == 0:
+        return EncoderLearner(settings, encoder, labels, seed)
+    try:
+        from operators.levels.encoder.finetune import Tuner
+    except ImportError as error:
+        raise EncoderUnavailable(
+            f"Level {settings.name!r} fine-tunes {settings.top_layers} layers, which needs "
+            f"{error.name}.",
+            "pip install 'flink-online-cascade[encoder]', or set `top_layers: 0`.",
+        ) from error
+    tuner = Tuner(encoder.artifact, encoder.tokens, settings, monotonic)
+    return EncoderLearner(settings, encoder, labels, seed, tuner)

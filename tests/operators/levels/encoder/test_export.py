@@ -1,0 +1,142 @@
+"""The exported graph, against torch, on random weights, for each architecture."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from operators.levels.encoder.artifact import GRAPH, META, obtain
+from operators.levels.encoder.errors import EncoderUnavailable
+from operators.levels.encoder.export import SCALE, load, top_parameters
+from operators.levels.encoder.session import open_encoder
+from operators.levels.encoder.tokens import padded
+from operators.settings import EncoderSettings
+from tests.operators.levels.encoder import tiny
+
+Written = Callable[..., EncoderSettings]
+TEXTS = ["good", "the quick brown fox, sad", "", "nice " * 60]
+
+
+@pytest.mark.parametrize("kind", ["bert", "mpnet"])
+@pytest.mark.parametrize("layers", [0, 1, 2])
+def test_torch_and_onnx_agree_on_random_weights(
+    kind: str, layers: int, tmp_path: Path, cache: Path
+) -> None:
+    encoder = open_encoder(tiny.written(tiny.make(tmp_path, kind), cache, top_layers=layers))
+    meta = encoder.artifact.meta
+    base = load(tmp_path)
+    top = top_parameters(base, layers)
+    assert set(top) == {tensor.name for tensor in meta.trainable}
+    random = np.random.default_rng(3)
+    new = {t.name: random.normal(size=t.shape).astype(np.float32) * 0.3 for t in meta.trainable}
+    with torch.no_grad():
+        for tensor in meta.trainable:
+            value = new[tensor.name].T if tensor.transposed else new[tensor.name]
+            top[tensor.name].copy_(torch.from_numpy(value.copy()))
+        ids, mask = padded(encoder.tokens(TEXTS), meta.pad_id)
+        expected = base(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
+    embedded = encoder.embed(TEXTS, encoder.bind(new))
+    assert np.abs(embedded - expected).max() < 1e-4
+    assert np.linalg.norm(embedded, axis=1) == pytest.approx(np.full(len(TEXTS), SCALE), rel=1e-5)
+    if layers:
+        untouched = encoder.embed(TEXTS, encoder.bind(encoder.artifact.trainable()))
+        assert np.abs(untouched - expected).max() > 0.1
+
+
+def test_frozen_layers_are_not_inputs(written: Written) -> None:
+    artifact = obtain(written(top_layers=1))
+    model = onnx.load(artifact.graph)
+    inputs = {node.name for node in model.graph.input}
+    assert {"ids", "mask", "head/weights", "head/bias"} < inputs
+    assert all(".layer.1." in name for name in inputs if "layer" in name)
+    assert not inputs & {initializer.name for initializer in model.graph.initializer}
+
+
+def test_a_graph_is_exported_once(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = obtain(written())
+    monkeypatch.setattr("operators.levels.encoder.export.export", None)  # to call it would fail
+    assert obtain(written()) == first
+    assert obtain(written(top_layers=0, batch=1, rate=0.5)) == first
+
+
+def test_another_model_or_other_layers_are_another_graph(
+    written: Written, cache: Path, tmp_path: Path
+) -> None:
+    other = tiny.written(tiny.make(tmp_path, seed=1), cache)
+    folders = {obtain(s).folder for s in (written(), written(top_layers=1), other)}
+    assert len(folders) == 3
+
+
+def test_nothing_is_left_behind_by_an_export_that_fails(
+    model: Path, tmp_path: Path, written: Written
+) -> None:
+    with pytest.raises(EncoderUnavailable, match=r"2 transformer layers.*Operator action"):
+        obtain(written(top_layers=3, cache=tmp_path))
+    assert list((tmp_path / "encoders").iterdir()) == []
+
+
+def test_the_slower_of_two_exports_gives_way(
+    written: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = obtain(written()).folder
+
+    def overtaken(source: Path, target: Path, top_layers: int) -> None:
+        shutil.copytree(ready, target, dirs_exist_ok=True)
+        shutil.copytree(ready, target.parent.parent / ready.name)
+
+    monkeypatch.setattr("operators.levels.encoder.export.export", overtaken)
+    assert obtain(written(cache=tmp_path)).folder.parent == tmp_path / "encoders"
+    assert [path.name for path in (tmp_path / "encoders").iterdir()] == [ready.name]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [(GRAPH, b"x"), (META, b"{}"), (META, b"x"), ("trainable.safetensors", b"x")],
+)
+def test_a_damaged_graph_is_refused(
+    file: str, content: bytes, written: Written, tmp_path: Path
+) -> None:
+    ready = obtain(written(top_layers=1)).folder
+    folder = tmp_path / "encoders" / ready.name
+    shutil.copytree(ready, folder)
+    (folder / file).write_bytes(content)
+    with pytest.raises(EncoderUnavailable, match=r"is damaged.*Operator action: delete"):
+        obtain(written(top_layers=1, cache=tmp_path))
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_model_that_lacks_a_file_is_refused(
+    file: str, model: Path, cache: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(model, copy)
+    (copy / file).unlink()
+    (copy / "pytorch_model.bin").write_bytes(b"a pickle is no substitute")
+    with pytest.raises(EncoderUnavailable, match=r"lacks .*Operator action"):
+        obtain(tiny.written(copy, cache))
+
+
+@pytest.mark.parametrize("name", ["no/such-model", "../nowhere", "/nowhere", "a b"])
+def test_a_model_that_is_nowhere(name: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(EncoderUnavailable, match=r"is no folder here.*Operator action"):
+        obtain(tiny.written(Path(name), cache))
+
+
+def test_no_more_tokens_than_the_model_can_read(written: Written) -> None:
+    with pytest.raises(EncoderUnavailable, match=f"at most {tiny.MAX_TOKENS} tokens"):
+        obtain(written(max_tokens=tiny.MAX_TOKENS + 1))
+
+
+def test_without_torch_the_message_says_what_to_install(
+    written: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "operators.levels.encoder.export", None)
+    with pytest.raises(EncoderUnavailable, match=r"flink-online-cascade\[encoder\]"):
+        obtain(written(cache=tmp_path))
