@@ -183,9 +183,9 @@ class BudgetedSettings(Section):
     """Latest deferral scores, in events, from which the threshold is taken."""
     horizon: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     """Events over which a surplus or a debt against the spending plan is evened out."""
-    exit_risk: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    exit_risk: Annotated[float, Field(ge=0, lt=1)] = 0.02
     """With several small levels: a level answers by itself if the estimated probability that the
-    later small levels would disagree with it is at most this."""
+    later small levels would disagree with it is at most this, and below the deferral threshold."""
     ensemble_rate: Annotated[float, Field(ge=0, le=1)] = 0.02
     """Learning rate of the weights with which the levels' opinions are averaged."""
 

@@ -160,7 +160,9 @@ class BudgetedPolicy:
             undecided = active[~out[active]]
             probabilities[undecided] = ensemble.normalise(logits[undecided])
             if i < self._levels - 1 and chunk.trained:
-                safe = exits.risk(self._weights.gates[i], opinion) <= self._settings.exit_risk
+                # An event that the budget could still send to the expert does not leave before.
+                limit = min(self._settings.exit_risk, self._threshold)
+                safe = exits.risk(self._weights.gates[i], opinion) <= limit
                 leaving = active[safe & ~out[active]]
                 level[leaving], out[leaving] = i, True
                 active = active[~out[active] | audited[active]]
