@@ -1,0 +1,49 @@
+"""Everything that decides and learns, in one section."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from operators.settings.base import Section
+from operators.settings.expert import Expert
+from operators.settings.learning import LearningSettings
+from operators.settings.levels import LevelSettings, LinearSettings
+from operators.settings.policies import BudgetedSettings, PaperSettings, Policy
+from operators.settings.spending import BudgetSettings
+from operators.settings.task import TaskSettings
+
+
+class CascadeSettings(Section):
+    """Everything that decides, and everything that learns; the core is built from this alone."""
+
+    task: TaskSettings
+    levels: Annotated[tuple[LevelSettings, ...], Field(min_length=1)] = (LinearSettings(),)
+    """The small levels, cheapest first. The expert comes after the last."""
+    expert: Expert
+    policy: Policy = BudgetedSettings()
+    """`budgeted` (default) or `paper`."""
+    budget: BudgetSettings | None = None
+    """What may be spent on the expert. The budgeted policy needs one."""
+    learning: LearningSettings = LearningSettings()
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of every chance: audits, jumps, replay draws, first weights."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        names = [level.name for level in self.levels]
+        reserved = {"expert", "policy", "counts"}
+        if len(set(names)) != len(names) or reserved & set(names):
+            message = f"levels: names must differ, and be none of {sorted(reserved)}; found {names}"
+            raise ValueError(message)
+        if isinstance(self.policy, BudgetedSettings) and self.budget is None:
+            message = (
+                "budget: the budgeted policy needs one; write for instance "
+                "`budget: {share: 0.1}` for at most one call in ten events"
+            )
+            raise ValueError(message)
+        if isinstance(self.policy, PaperSettings) and len(self.policy.gates) not in (1, len(names)):
+            message = f"policy.gates: write one entry, or one for each of the {len(names)} levels"
+            raise ValueError(message)
+        return self

@@ -1,0 +1,117 @@
+"""The small levels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+
+from operators.settings.base import Name, Section
+
+
+class FeatureSettings(Section):
+    """Hashed n-grams of the linear level."""
+
+    words: Annotated[int, Field(ge=1, le=4)] = 2
+    """Longest word n-gram."""
+    characters: tuple[PositiveInt, PositiveInt] | None = (3, 5)
+    """Shortest and longest character n-gram, or null for none. They pay on short texts."""
+    bits: Annotated[int, Field(ge=8, le=24)] = 20
+    """The table has 2 ** bits features."""
+    max_chars: Annotated[int, Field(ge=16, le=1_000_000)] = 20_000
+    """Characters of a text that are read; the rest is cut off."""
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.characters and not 1 <= self.characters[0] <= self.characters[1] <= 8:
+            message = "characters must be [shortest, longest] with 1 <= shortest <= longest <= 8"
+            raise ValueError(message)
+        return self
+
+
+class LinearSettings(Section):
+    """A logistic regression on hashed n-grams, learned online."""
+
+    kind: Literal["linear"] = "linear"
+    name: Name = "linear"
+    cost: Annotated[float, Field(gt=0)] = 1.0
+    """Cost of asking this level, in the unit of Table 3; only `policy: paper` reads it."""
+    features: FeatureSettings = FeatureSettings()
+    optimizer: Literal["adagrad", "ogd"] = "adagrad"
+    """`ogd` is the paper's online gradient descent with a step of rate / sqrt(t)."""
+    rate: Annotated[float, Field(gt=0, le=100)] = 0.5
+    """Learning rate."""
+    l2: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Weight decay on the weights that a step touches."""
+    replay: Annotated[int, Field(ge=0, le=64)] = 4
+    """Earlier examples that are learned again with each new one, drawn at random."""
+    buffer: Annotated[int, Field(ge=1, le=100_000)] = 2048
+    """Examples kept for replay (a uniform sample of all)."""
+
+
+class FinetuneSettings(Section):
+    """Online fine-tuning of an encoder's top layers from the remembered examples."""
+
+    rate: Annotated[float, Field(gt=0, le=0.1)] = 1e-4
+    """Learning rate of the layers (AdamW). Five times as much forgets more than it learns."""
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Decoupled weight decay of the layers."""
+    batch: Annotated[int, Field(ge=1, le=256)] = 8
+    """Examples in one gradient step, drawn evenly over the labels."""
+    every: Annotated[int, Field(ge=1, le=10_000)] = 4
+    """New annotations for one gradient step."""
+    time_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the trainer's time that gradient steps may take. Steps that do not fit are left
+    out, so that labels are taken in and releases go out at the stream's pace."""
+
+
+class EncoderSettings(Section):
+    """A BERT-like encoder with mean pooling and a linear head, learned online."""
+
+    kind: Literal["encoder"]
+    name: Name = "encoder"
+    model: Annotated[str, Field(min_length=1)]
+    """Folder of a plain encoder (config.json, model.safetensors, tokenizer.json), or its id on the
+    Hugging Face hub. Exported to ONNX once, then read from `cache`."""
+    revision: str | None = None
+    """Commit or tag of a hub model. Pin it: a branch can move under a running job."""
+    cache: Path | None = None
+    """Folder for exported graphs; null takes ~/.cache/flink-online-cascade. Workers that share it
+    need torch in none of them but the first."""
+    cost: Annotated[float, Field(gt=0)] = 3.0
+    """Cost of asking this level, in the unit of Table 3; only `policy: paper` reads it."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes CUDA where ONNX Runtime has it; `cuda` fails where it has not."""
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
+    """CPU threads of a session. A stream job scales by subtasks first."""
+    batch: Annotated[int, Field(ge=1, le=512)] = 8
+    """Texts evaluated together, of about the same length. On a CPU more than 8 bring nothing."""
+    max_tokens: Annotated[int, Field(ge=8, le=512)] = 128
+    """Tokens of a text that are read, the two that mark its ends included; the rest is cut off."""
+    top_layers: Annotated[int, Field(ge=0, le=48)] = 0
+    """Top transformer layers that are fine-tuned beside the head. 0: the head alone, which needs
+    no torch while learning."""
+    finetune: FinetuneSettings = FinetuneSettings()
+    """How the top layers learn; not read where `top_layers` is 0."""
+    rate: Annotated[float, Field(gt=0, le=1)] = 0.003
+    """Learning rate of the head (Adam)."""
+    l2: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Weight decay of the head."""
+    steps: Annotated[int, Field(ge=1, le=64)] = 4
+    """Steps of the head for each new annotation."""
+    step_size: Annotated[int, Field(ge=1, le=256)] = 16
+    """Remembered examples in one step."""
+    buffer: Annotated[int, Field(ge=1, le=100_000)] = 8192
+    """Examples remembered to learn from (a uniform sample of all)."""
+
+
+def _linear_by_default(value: object) -> object:
+    """Let a level without a kind be a linear one."""
+    return {"kind": "linear"} | value if isinstance(value, dict) else value
+
+
+LevelSettings = Annotated[
+    Annotated[LinearSettings | EncoderSettings, Field(discriminator="kind")],
+    BeforeValidator(_linear_by_default),
+]
