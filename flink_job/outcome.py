@@ -30,26 +30,34 @@ class Outcome:
 
 
 def conclude(
-    job: JobSettings, found: Survey, *, events_in: int, calls: int, wall_s: float, title: str
+    job: JobSettings,
+    found: Survey,
+    *,
+    events_in: int | None,
+    calls: int | None,
+    wall_s: float,
+    title: str,
 ) -> Outcome:
     """Evaluate what the run wrote, and leave `summary.json` and `report.html` beside it.
 
     Parameters
     ----------
     events_in
-        Events that the cascade decided, by its own count.
+        Events that the cascade decided, by its own count; None if that is lost, with the store:
+        then the decisions are counted.
     calls
-        Calls to the expert, as counted where they are made.
+        Calls to the expert, as counted where they are made; None likewise.
     """
     folder = job.sink.path
     (folder / DECISIONS).mkdir(exist_ok=True)  # where not one event was decided, Flink made none
+    decisions = read_decisions(folder / DECISIONS)
     evaluation = evaluate(
         found.references,
-        read_decisions(folder / DECISIONS),
+        decisions,
         job.task,
         [*(level.name for level in job.levels), EXPERT],
-        calls=calls,
-        events_in=events_in,
+        calls=sum(decision.calls for decision in decisions) if calls is None else calls,
+        events_in=len(decisions) if events_in is None else events_in,
         dead_letters=found.dead,
         wall_s=wall_s,
     )

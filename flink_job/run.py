@@ -84,14 +84,16 @@ def run(
         started = time.monotonic()
         _execute(job, link, found, on_progress)
         wall_s = time.monotonic() - started
-        usage = link.ledger().usage()
+        usage = None
+        with suppress(StoreError):  # the job outlived its store; the decisions tell enough
+            usage = link.ledger().usage()
     if found is None:
         return None
     return conclude(
         job,
         found,
-        events_in=usage.seen,
-        calls=count_calls() if count_calls else usage.reserved,
+        events_in=usage.seen if usage else None,
+        calls=count_calls() if count_calls else usage.reserved if usage else None,
         wall_s=wall_s,
         title=f"{job.task.name}: Flink run {run_id}",
     )

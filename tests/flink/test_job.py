@@ -16,8 +16,9 @@ from flink_job.demo.endpoint import EndpointSettings, RunningEndpoint
 from flink_job.demo.posts import LABELS, generate
 from flink_job.evaluation import read_decisions
 from flink_job.replay import run_replay
-from flink_job.run import run
+from flink_job.run import Progress, run
 from flink_job.settings import JobSettings
+from model_store.embedded import EmbeddedRedis
 from operators.core.cascade import Cascade
 from operators.records import Decision, Reason
 
@@ -177,3 +178,21 @@ def test_a_trainer_of_many_megabytes_is_checkpointed(make_job: Make, silent: Sil
     store = connection(job, "wide").store()
     head = store.manifest("moderation", store.head("moderation") or "")
     assert sum(tensor.nbytes for tensor in head.tensors.values()) > 5 << 20
+
+
+def test_a_store_that_dies_in_the_middle_degrades_and_loses_nothing(
+    make_job: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with EmbeddedRedis(tmp_path / "redis") as server:
+        monkeypatch.setenv("TEST_DYING_REDIS", server.url)
+        job = make_job(store={"kind": "redis", "url_env": "TEST_DYING_REDIS"})
+
+        def kill(progress: object) -> None:
+            assert isinstance(progress, Progress)
+            if progress.usage.seen >= 200 and server._process is not None:
+                server._process.kill()
+
+        outcome = run(job, "dying", kill)
+    assert outcome is not None
+    assert outcome.evaluation.delivery.complete
+    assert {share.name for share in outcome.evaluation.degraded_by} >= {"ledger_unavailable"}

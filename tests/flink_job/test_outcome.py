@@ -24,6 +24,16 @@ def ended(job: JobSettings, found: Survey = FOUND, title: str = "a run") -> Outc
     return conclude(job, found, events_in=found.events, calls=1, wall_s=2.0, title=title)
 
 
+def test_without_the_ledger_the_decisions_are_counted(make_job: Make) -> None:
+    job = make_job()
+    folder = job.sink.path / "decisions"
+    folder.mkdir(parents=True)
+    (folder / "part.jsonl").write_text(to_json_lines([decided("a", "expert")]))
+    outcome = conclude(job, FOUND, events_in=None, calls=None, wall_s=1.0, title="t")
+    assert outcome.evaluation.delivery.events_in == 1
+    assert outcome.evaluation.calls == decided("a", "expert").calls
+
+
 def test_what_was_written_is_evaluated_and_summed_up(make_job: Make) -> None:
     job = make_job(store={"kind": "redis", "url_env": "WHERE_REDIS_IS"})
     folder = job.sink.path / "decisions"
