@@ -9,6 +9,10 @@ from pyflink.datastream import CheckpointingMode, StreamExecutionEnvironment
 
 from flink_job.settings import FlinkSettings
 
+_CHECKPOINT_TIMEOUT = (
+    "1 h"  # checkpoints wait for the expert's calls, which may hang and be retried
+)
+_FAILED_CHECKPOINTS = 10  # in a row that are no reason to restart the job
 _BUNDLE_SIZE = 1000  # records are chunks, so the bundle's time is what ends it
 
 
@@ -36,6 +40,9 @@ def create_environment(settings: FlinkSettings, checkpoints: str) -> StreamExecu
         # less than a trainer's.
         "execution.checkpointing.storage": "filesystem",
         "execution.checkpointing.dir": checkpoints,
+        # The defaults, 10 min and none, restart a job because its expert is slow.
+        "execution.checkpointing.timeout": _CHECKPOINT_TIMEOUT,
+        "execution.checkpointing.tolerable-failed-checkpoints": str(_FAILED_CHECKPOINTS),
     }.items():
         configuration.set_string(name, value)
     env = StreamExecutionEnvironment.get_execution_environment(configuration)

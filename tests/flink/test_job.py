@@ -196,3 +196,18 @@ def test_a_store_that_dies_in_the_middle_degrades_and_loses_nothing(
     assert outcome is not None
     assert outcome.evaluation.delivery.complete
     assert {share.name for share in outcome.evaluation.degraded_by} >= {"ledger_unavailable"}
+
+
+def test_decisions_are_committed_while_the_source_is_read(make_job: Make, posts: Path) -> None:
+    visible_at: list[int] = []
+
+    def look(progress: Progress) -> None:
+        if any((job.sink.path / "decisions").rglob("part-*.jsonl")):
+            visible_at.append(progress.usage.seen)
+
+    job = make_job(
+        source={"path": posts, "block": 16, "max_lag": 0, "fields": {"key": "author"}},
+        flink={"checkpoint_interval_s": 0.1},
+    )
+    run(job, "visible", look)
+    assert min(visible_at) < EVENTS
