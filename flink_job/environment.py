@@ -46,6 +46,7 @@ def create_environment(settings: FlinkSettings, checkpoints: str) -> StreamExecu
     }.items():
         configuration.set_string(name, value)
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
+    env.set_buffer_timeout(settings.bundle_time_ms)
     env.set_parallelism(settings.parallelism)
     interval_ms = round(settings.checkpoint_interval_s * 1000)
     env.enable_checkpointing(interval_ms, CheckpointingMode.EXACTLY_ONCE)
