@@ -68,6 +68,8 @@ def run(
     ------
     SettingsError
         If the job can not start.
+    model_store.errors.StoreError
+        If the store is out of reach when it starts. Later that only costs quality.
     JobFailed
         If Flink gave it up.
     """
@@ -81,6 +83,7 @@ def run(
     output.prepare(job.sink)
     ensure_java()
     with running_store(job, run_id) as link:
+        spent_before = link.ledger().begin().reserved
         started = time.monotonic()
         _execute(job, link, found, on_progress)
         wall_s = time.monotonic() - started
@@ -93,7 +96,7 @@ def run(
         job,
         found,
         events_in=usage.seen if usage else None,
-        calls=count_calls() if count_calls else usage.reserved if usage else None,
+        calls=count_calls() if count_calls else usage.reserved - spent_before if usage else None,
         wall_s=wall_s,
         title=f"{job.task.name}: Flink run {run_id}",
     )

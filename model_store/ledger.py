@@ -48,6 +48,14 @@ class Ledger(Protocol):
     On a network, each may raise `StoreUnavailable`, after which it may or may not have happened.
     """
 
+    def begin(self) -> Usage:
+        """Start counting events, deferrals and verdicts from 0, and return the counts.
+
+        For a job that begins under a name that was used before. What was reserved stays spent,
+        and ids and answers stay remembered.
+        """
+        ...
+
     def progress(self, shard: str, *, seen: int, deferred: int) -> Usage:
         """Set how far a shard is, and return the counts of all shards together.
 
@@ -128,6 +136,13 @@ class MemoryLedger:
         self._retried = 0
         self._calls: _Expiring[bool] = _Expiring(ttl_s, monotonic)
         self._answers: _Expiring[bytes] = _Expiring(ttl_s, monotonic)
+
+    def begin(self) -> Usage:
+        """See `Ledger.begin`."""
+        with self._lock:
+            self._shards.clear()
+            self._settled = 0
+            return self._usage()
 
     def progress(self, shard: str, *, seen: int, deferred: int) -> Usage:
         """See `Ledger.progress`."""

@@ -10,6 +10,13 @@ from model_store.redis_connection import RedisConnection, key_prefix
 
 _FIELDS: Final = ("seen", "deferred", "settled", "reserved", "retried")
 
+_BEGIN: Final = """
+local totals, shards = unpack(KEYS)
+redis.call('DEL', shards)
+redis.call('HDEL', totals, 'seen', 'deferred', 'settled')
+return redis.call('HMGET', totals, 'seen', 'deferred', 'settled', 'reserved', 'retried')
+"""
+
 _PROGRESS: Final = """
 local totals, shards = unpack(KEYS)
 for i, field in ipairs({'seen', 'deferred'}) do
@@ -67,8 +74,13 @@ class RedisLedger:
         self._prefix = key_prefix(namespace, task) + "ledger:"
         self._ttl_ms = round(ttl_s * 1000)
         self._redis = RedisConnection(url)
+        self._begin = self._redis.script(_BEGIN)
         self._progress = self._redis.script(_PROGRESS)
         self._reserve = self._redis.script(_RESERVE)
+
+    def begin(self) -> Usage:
+        """See `Ledger.begin`."""
+        return self._counted(self._begin([self._prefix + "totals", self._prefix + "shards"], []))
 
     def progress(self, shard: str, *, seen: int, deferred: int) -> Usage:
         """See `Ledger.progress`."""

@@ -211,3 +211,17 @@ def test_decisions_are_committed_while_the_source_is_read(make_job: Make, posts:
     )
     run(job, "visible", look)
     assert min(visible_at) < EVENTS
+
+
+def test_a_name_of_a_run_can_be_used_again(make_job: Make, silent: Silent, tmp_path: Path) -> None:
+    first = run(make_job(), "again", silent)
+    few = tmp_path / "few.jsonl"
+    few.write_text('{"id": "1", "text": "a", "expert": "ok"}\n', encoding="utf-8")
+    job = make_job(source={"path": few})
+    second = run(job, "again", silent)
+    assert first is not None
+    assert second is not None
+    assert second.evaluation.delivery.complete
+    assert second.evaluation.calls <= 1
+    spent = connection(job, "again").ledger().usage().reserved
+    assert spent == first.evaluation.calls + second.evaluation.calls

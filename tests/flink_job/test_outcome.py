@@ -64,3 +64,18 @@ def test_other_languages_are_readable(make_job: Make, tmp_path: Path) -> None:
     job = make_job(task={"prompt": "这是辱骂吗"})
     job.sink.path.mkdir()
     assert "这是辱骂吗" in ended(job, Survey(0, [], 0)).report.read_text(encoding="utf-8")
+
+
+def test_without_the_counts_of_a_store_the_decisions_are_counted(make_job: Make) -> None:
+    job = make_job()
+    folder = job.sink.path / "decisions"
+    folder.mkdir(parents=True)
+    (folder / "part.jsonl").write_text(
+        to_json_lines([decided("a", "expert"), decided("b", "linear")])
+    )
+    found = Survey(2, list(FOUND.references), 0)
+    evaluation = conclude(
+        job, found, events_in=None, calls=None, wall_s=2.0, title="a run"
+    ).evaluation
+    assert evaluation.delivery.complete
+    assert evaluation.delivery.events_in == evaluation.calls == 2

@@ -281,3 +281,18 @@ def test_a_forgotten_call_is_a_new_one(kind: Kind) -> None:
     assert ledger.usage().reserved == 2
     assert ledger.reserve(["a"], 2) == [False]
     assert ledger.reserve(["b"], 2) == [True]
+
+
+def test_a_job_begins_at_nothing_and_what_was_spent_stays_spent(ledger: Ledger) -> None:
+    ledger.progress("0", seen=5, deferred=2)
+    ledger.progress("1", seen=7, deferred=3)
+    ledger.settle(4)
+    ledger.reserve(["a", "b"], 3)
+    ledger.reserve(["a#2"], 3, retry=True)
+    ledger.remember({"a": b"answer"})
+    begun = Usage(seen=0, deferred=0, settled=0, reserved=3, retried=1)
+    assert ledger.begin() == begun
+    assert ledger.begin() == ledger.usage() == begun
+    assert ledger.reserve(["a", "c"], 3) == [True, False]
+    assert ledger.recall(["a"]) == {"a": b"answer"}
+    assert ledger.progress("1", seen=2, deferred=1).seen == 2

@@ -131,6 +131,9 @@ class DownLedger:
     def _fail(self) -> StoreUnavailable:
         return StoreUnavailable("redis://nowhere", "refused")
 
+    def begin(self) -> Usage:
+        raise self._fail()
+
     def progress(self, shard: str, *, seen: int, deferred: int) -> Usage:
         raise self._fail()
 
