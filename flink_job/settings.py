@@ -256,6 +256,8 @@ def _explain(path: Path, error: ValidationError) -> str:
         what = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             what = "there is no such setting; check the spelling against `flink-cascade schema`"
+        elif problem["type"] == "string_type":
+            what = "must be text; put yes, no, on, off, null, numbers and dates in quotes"
         elif problem["type"] == "missing":
             what = "is required"
         lines.append(f"  {where}: {what}")

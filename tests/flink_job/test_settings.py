@@ -90,6 +90,7 @@ def test_absolute_paths_stay(content: Content, write_job: Write) -> None:
         ("source.fields.text", "", ("source.fields.text:", "at least 1 character")),
         ("source", "posts.jsonl", ("source:", "dictionary")),
         ("task.labels", ["yes", " YES"], ("task:", "differ by more than case")),
+        ("task.name", False, ("task.name: must be text", "quotes")),  # YAML's bare `no`
         ("flink.parallelism", 0, ("flink.parallelism:", "greater than or equal to 1")),
         ("flink.checkpoint_interval_s", 0.0001, ("flink.checkpoint_interval_s:", "0.01")),
         ("flink.checkpoint_interval_s", float("inf"), ("flink.checkpoint_interval_s:", "86400")),
