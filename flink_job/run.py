@@ -142,7 +142,7 @@ def _stopped_on_interrupt(client: Any, job: JobSettings) -> Iterator[None]:
         # PyFlink 2.3's own stop_with_savepoint calls a Java method that is gone.
         kind = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
         savepoints = (job.sink.path / output.SAVEPOINTS).absolute().as_uri()
-        client._j_job_client.stopWithSavepoint(True, savepoints, kind).get()  # noqa: SLF001
+        client._j_job_client.stopWithSavepoint(True, savepoints, kind).get()  # noqa: SLF001  # as said
 
 
 def _root_cause(error: Exception) -> str:

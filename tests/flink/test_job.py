@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,8 +19,8 @@ from flink_job.replay import run_replay
 from flink_job.run import Progress, run
 from flink_job.settings import JobSettings
 from model_store.embedded import EmbeddedRedis
-from operators.core.cascade import Cascade
-from operators.records import Decision, Reason
+from operators.core.cascade import Cascade, Outcome
+from operators.records import Decision, Event, Reason
 
 pytestmark = pytest.mark.flink
 Make = Callable[..., JobSettings]
@@ -114,14 +114,14 @@ def test_a_crash_in_the_middle_loses_and_doubles_nothing(
 ) -> None:
     original, lock, calls = Cascade.decide, threading.Lock(), Counter[str]()
 
-    def crash_once(self: Cascade, shard: str, events: object) -> object:
+    def crash_once(self: Cascade, shard: str, events: Sequence[Event]) -> Outcome:
         with lock:
             calls["decide"] += 1
             crash = calls["decide"] == 30
         if crash:
             message = "the machine catches fire"
             raise OSError(message)
-        return original(self, shard, events)  # type: ignore[arg-type]
+        return original(self, shard, events)
 
     monkeypatch.setattr(Cascade, "decide", crash_once)
     job = make_job()
