@@ -25,6 +25,7 @@ def summary_table(evaluation: Evaluation) -> RenderableType:
         ),
         ("LLM calls", _calls(evaluation)),
         ("agreement with the expert", proportion(quality.agreement)),
+        ("the same of accepted answers, by audits", proportion(quality.agreement_audited)),
         ("accuracy", _accuracy(quality.cascade)),
         (_f1_name(quality.cascade), score(_f1(quality.cascade))),
         ("accuracy of the majority label", _accuracy(quality.majority)),

@@ -33,6 +33,8 @@ class Usage:
         Calls to the expert that were granted, retries included.
     retried
         Retries among them.
+    disagreeing
+        Audits among the settled that the expert did not confirm.
     """
 
     seen: int
@@ -40,6 +42,7 @@ class Usage:
     settled: int
     reserved: int
     retried: int = 0
+    disagreeing: int = 0
 
 
 class Ledger(Protocol):
@@ -69,8 +72,15 @@ class Ledger(Protocol):
         """
         ...
 
-    def settle(self, settled: int) -> None:
-        """Set how many verdicts the trainer has consumed since the job began, 0 or more."""
+    def settle(self, settled: int, disagreeing: int = 0) -> None:
+        """Set how many verdicts the trainer has consumed since the job began.
+
+        Parameters
+        ----------
+        disagreeing
+            Audits among them that the expert did not confirm;
+            ``0 <= disagreeing <= settled``, else `ValueError`.
+        """
         ...
 
     def usage(self) -> Usage:
@@ -134,6 +144,7 @@ class MemoryLedger:
         self._settled = 0
         self._reserved = 0
         self._retried = 0
+        self._disagreeing = 0
         self._calls: _Expiring[bool] = _Expiring(ttl_s, monotonic)
         self._answers: _Expiring[bytes] = _Expiring(ttl_s, monotonic)
 
@@ -141,7 +152,7 @@ class MemoryLedger:
         """See `Ledger.begin`."""
         with self._lock:
             self._shards.clear()
-            self._settled = 0
+            self._settled = self._disagreeing = 0
             return self._usage()
 
     def progress(self, shard: str, *, seen: int, deferred: int) -> Usage:
@@ -151,11 +162,11 @@ class MemoryLedger:
             self._shards[shard] = (seen, deferred)
             return self._usage()
 
-    def settle(self, settled: int) -> None:
+    def settle(self, settled: int, disagreeing: int = 0) -> None:
         """See `Ledger.settle`."""
-        check_settled(settled)
+        check_settled(settled, disagreeing)
         with self._lock:
-            self._settled = settled
+            self._settled, self._disagreeing = settled, disagreeing
 
     def usage(self) -> Usage:
         """See `Ledger.usage`."""
@@ -194,6 +205,7 @@ class MemoryLedger:
             settled=self._settled,
             reserved=self._reserved,
             retried=self._retried,
+            disagreeing=self._disagreeing,
         )
 
     def _reserve(self, call_id: str, cap: int | None, retry: bool) -> bool:
@@ -242,10 +254,10 @@ def check_progress(seen: int, deferred: int) -> None:
         raise ValueError(msg)
 
 
-def check_settled(settled: int) -> None:
-    """Raise `ValueError` on a negative count."""
-    if settled < 0:
-        msg = f"{settled} settled verdicts are impossible"
+def check_settled(settled: int, disagreeing: int) -> None:
+    """Raise `ValueError` on counts that can not be."""
+    if not 0 <= disagreeing <= settled:
+        msg = f"{settled} settled verdicts with {disagreeing} disagreeing audits are impossible"
         raise ValueError(msg)
 
 

@@ -8,25 +8,28 @@ from model_store.errors import StoreUnavailable
 from model_store.ledger import Usage, check_progress, check_settled, check_ttl
 from model_store.redis_connection import RedisConnection, key_prefix
 
-_FIELDS: Final = ("seen", "deferred", "settled", "reserved", "retried")
+_FIELDS: Final = ("seen", "deferred", "settled", "reserved", "retried", "disagreeing")
+_COUNTS: Final = "return redis.call('HMGET', totals, {})".format(
+    ", ".join(f"'{field}'" for field in _FIELDS)
+)
 
-_BEGIN: Final = """
+_BEGIN: Final = f"""
 local totals, shards = unpack(KEYS)
 redis.call('DEL', shards)
-redis.call('HDEL', totals, 'seen', 'deferred', 'settled')
-return redis.call('HMGET', totals, 'seen', 'deferred', 'settled', 'reserved', 'retried')
+redis.call('HDEL', totals, 'seen', 'deferred', 'settled', 'disagreeing')
+{_COUNTS}
 """
 
-_PROGRESS: Final = """
+_PROGRESS: Final = f"""
 local totals, shards = unpack(KEYS)
-for i, field in ipairs({'seen', 'deferred'}) do
+for i, field in ipairs({{'seen', 'deferred'}}) do
   local of_shard = field .. ':' .. ARGV[1]
   local count = tonumber(ARGV[i + 1])
   local before = tonumber(redis.call('HGET', shards, of_shard) or 0)
   redis.call('HSET', shards, of_shard, count)
   redis.call('HINCRBY', totals, field, count - before)
 end
-return redis.call('HMGET', totals, 'seen', 'deferred', 'settled', 'reserved', 'retried')
+{_COUNTS}
 """
 
 # KEYS: the totals, then one for each call id. ARGV: the cap or '', the ttl, 1 for retries.
@@ -88,11 +91,12 @@ class RedisLedger:
         keys = [self._prefix + "totals", self._prefix + "shards"]
         return self._counted(self._progress(keys, [shard, seen, deferred]))
 
-    def settle(self, settled: int) -> None:
+    def settle(self, settled: int, disagreeing: int = 0) -> None:
         """See `Ledger.settle`."""
-        check_settled(settled)
+        check_settled(settled, disagreeing)
         key = self._prefix + "totals"
-        self._redis.call(lambda client: client.hset(key, "settled", str(settled)))
+        counts = {"settled": settled, "disagreeing": disagreeing}
+        self._redis.call(lambda client: client.hset(key, mapping=counts))
 
     def usage(self) -> Usage:
         """See `Ledger.usage`."""

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from model_store.ledger import Ledger, MemoryLedger
+from operators.audit.evidence import Evidence
 from operators.budget import SpendingPlan
 from operators.core.cascade import Cascade
 from operators.core.trainer import Trainer
@@ -25,6 +26,7 @@ from operators.policy.budgeted import BudgetedLearner, BudgetedPolicy
 from operators.policy.paper import PaperPolicy, gates_for
 from operators.policy.paper_learning import PaperLearner
 from operators.policy.port import Policy, PolicyLearner
+from operators.policy.target import AgreementTarget
 from operators.settings import (
     BudgetedSettings,
     CascadeSettings,
@@ -87,8 +89,15 @@ def _policy(settings: CascadeSettings) -> Policy:
     plan = SpendingPlan(settings.budget)
     levels, labels = len(settings.levels), len(settings.task.labels)
     if isinstance(settings.policy, BudgetedSettings):
-        return BudgetedPolicy(settings.policy, levels, plan, settings.seed)
+        return BudgetedPolicy(settings.policy, levels, plan, settings.seed, _target(settings))
     return PaperPolicy(settings.policy, levels, labels, plan, settings.seed)
+
+
+def _target(settings: CascadeSettings) -> AgreementTarget | None:
+    policy, target = settings.policy, settings.target_agreement
+    if target is None or not isinstance(policy, BudgetedSettings):
+        return None
+    return AgreementTarget(target, policy.audit, policy.confidence)
 
 
 def build_trainer(settings: CascadeSettings) -> Trainer:
@@ -99,7 +108,7 @@ def build_trainer(settings: CascadeSettings) -> Trainer:
     ]
     if isinstance(settings.policy, BudgetedSettings):
         policy: PolicyLearner = BudgetedLearner(settings.policy, len(learners))
-        return Trainer(learners, policy)
+        return Trainer(learners, policy, _evidence(settings.policy))
     gates = gates_for(settings.policy, len(learners))
     learners = [
         CachedLearner(learner, gate.cache, settings.policy.aggregate, settings.seed)
@@ -107,6 +116,12 @@ def build_trainer(settings: CascadeSettings) -> Trainer:
     ]
     costs = [level.cost for level in settings.levels]
     return Trainer(learners, PaperLearner(settings.policy, costs, labels, settings.seed))
+
+
+def _evidence(settings: BudgetedSettings) -> Evidence | None:
+    if settings.audit == 0:
+        return None
+    return Evidence(settings.audit, settings.confidence, settings.audit_window)
 
 
 def build_desk(settings: CascadeSettings, ledger: Ledger) -> ExpertDesk:

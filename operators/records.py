@@ -60,6 +60,24 @@ class Opinion(msgspec.Struct, frozen=True):
     probabilities: tuple[float, ...]
 
 
+class Exposure(msgspec.Struct, frozen=True, array_like=True):
+    """Accepted answers that an audit could have met: of one level, saying one label.
+
+    Parameters
+    ----------
+    level
+        Name of the small level that answered.
+    answer
+        The label, as an index into the task's labels.
+    accepted
+        How many there were.
+    """
+
+    level: str
+    answer: int
+    accepted: int
+
+
 class Deferral(msgspec.Struct, frozen=True):
     """An event on its way to the expert, with all that a degraded answer would need.
 
@@ -75,6 +93,8 @@ class Deferral(msgspec.Struct, frozen=True):
         Probability with which this event was sent to the expert, in (0, 1].
     release
         The release that made the opinions, or None before the first one.
+    exposed
+        With an audit: what was accepted of its shard since the audit before, itself included.
     """
 
     event: Event
@@ -84,6 +104,7 @@ class Deferral(msgspec.Struct, frozen=True):
     reason: Reason
     propensity: float
     release: str | None
+    exposed: tuple[Exposure, ...] = ()
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -134,11 +155,34 @@ class Annotation(msgspec.Struct, frozen=True):
     propensity: float
 
 
+class Audit(msgspec.Struct, frozen=True):
+    """What the check of an accepted answer found.
+
+    Parameters
+    ----------
+    level
+        Name of the small level whose answer was accepted.
+    answer
+        That answer, as an index into the task's labels.
+    agrees
+        Whether the expert says the same. False if it said nothing: what is not confirmed must
+        not count as right.
+    exposed
+        See `Deferral`.
+    """
+
+    level: str
+    answer: int
+    agrees: bool
+    exposed: tuple[Exposure, ...]
+
+
 class Lesson(msgspec.Struct, frozen=True):
-    """What a chunk of verdicts teaches: its annotations, and how many verdicts it settles."""
+    """What a chunk of verdicts teaches: annotations, audits, and how many verdicts it settles."""
 
     annotations: tuple[Annotation, ...]
     settled: int
+    audits: tuple[Audit, ...] = ()
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -160,6 +204,8 @@ class Decision(msgspec.Struct, frozen=True):
         True if the policy wanted the expert's answer and a small level's had to do.
     failure
         Why the expert gave no answer, if it was asked and failed.
+    small_label
+        What the small levels would have answered, where the expert did; None if none was asked.
     """
 
     id: str
@@ -176,6 +222,7 @@ class Decision(msgspec.Struct, frozen=True):
     calls: int = 0
     degraded: bool = False
     failure: str | None = None
+    small_label: str | None = None
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

@@ -10,7 +10,8 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from flink_job.evaluation.joining import Reference
 from flink_job.evaluation.results import PositiveScores, Proportion, Quality, Scores
-from operators.records import Decision
+from operators.audit.evidence import Tally, infer
+from operators.records import Decision, Reason
 from operators.settings import TaskSettings
 
 _CONFIDENCE = 0.95
@@ -50,7 +51,27 @@ def measure_quality(
         agreement_unasked=proportion(
             [r.expert == a.label for r, a in decided if r.expert is not None and a.level != expert]
         ),
+        agreement_audited=_audited([answer for _, answer in decided]),
     )
+
+
+def _audited(answers: Sequence[Decision]) -> Proportion | None:
+    """What audits prove of the accepted answers; bounds of 95 % that hold at all moments.
+
+    An audit that the expert left unanswered confirms nothing, and so counts as a disagreement.
+    """
+    audits = [answer for answer in answers if answer.reason == Reason.AUDIT]
+    if not audits:
+        return None
+    accepted = [a for a in answers if a.reason == Reason.ACCEPTED and a.propensity > 0]
+    confirmed = sum(audit.small_label == audit.label for audit in audits)
+    agreement = infer(
+        Tally(len(audits) + len(accepted), len(audits), len(audits) - confirmed),
+        rate=audits[0].propensity,
+        confidence=_CONFIDENCE,
+    )
+    assert agreement.estimate is not None
+    return Proportion(confirmed, len(audits), agreement.estimate, agreement.lower, agreement.upper)
 
 
 def proportion(hits: Sequence[bool]) -> Proportion | None:

@@ -74,6 +74,9 @@ class Quality:
         Decisions that equal the expert's column.
     agreement_unasked
         The same among the decisions that a small level made.
+    agreement_audited
+        What audits say of the accepted answers, those of the audited events included. Needs no
+        column of the expert: the only one that a live stream has. None without audits.
     """
 
     cascade: Scores | None
@@ -82,6 +85,7 @@ class Quality:
     majority_label: str | None
     agreement: Proportion | None
     agreement_unasked: Proportion | None
+    agreement_audited: Proportion | None
 
 
 @dataclass(frozen=True)

@@ -12,21 +12,31 @@ import numpy.typing as npt
 from model_store.errors import StoreError
 from model_store.ledger import Ledger, Usage
 from model_store.manifest import Release
+from operators.audit.exposed import Exposed
 from operators.levels.port import Level, Probabilities, under
 from operators.policy.port import PREFIX, Policy, Routing, Rows
-from operators.records import Decision, Deferral, Event, Opinion
+from operators.records import Decision, Deferral, Event, Exposure, Opinion, Reason
 from operators.settings import TaskSettings
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 class ShardState(msgspec.Struct, frozen=True):
-    """What a shard's keyed state holds between two chunks."""
+    """What a shard's keyed state holds between two chunks.
+
+    Parameters
+    ----------
+    scores
+        Latest deferral scores.
+    exposed
+        What was accepted since the latest audit.
+    """
 
     version: int = STATE_VERSION
     seen: int = 0
     deferred: int = 0
     scores: list[float] = []
+    exposed: tuple[Exposure, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,22 +158,29 @@ class Cascade:
             self.restore(shard, None)
         asked = _Asked(events, self._levels, len(self._task.labels), self._release is not None)
         routing = self._policy.route(asked, self._current_usage())
-        outcome = self._outcome(events, asked, routing)
         before = self._shards[shard]
+        exposed = Exposed(before.exposed)
+        outcome = self._outcome(events, asked, routing, exposed)
         self._shards[shard] = ShardState(
             seen=before.seen + len(events),
             deferred=before.deferred + len(outcome.deferrals),
             scores=self._policy.recent(),
+            exposed=exposed.so_far(),
         )
         self._report(shard, len(events), len(outcome.deferrals))
         return outcome
 
-    def _outcome(self, events: Sequence[Event], asked: _Asked, routing: Routing) -> Outcome:
+    def _outcome(
+        self, events: Sequence[Event], asked: _Asked, routing: Routing, exposed: Exposed
+    ) -> Outcome:
         decisions, deferrals = [], []
         best = routing.probabilities.argmax(axis=1)
         for row, event in enumerate(events):
             probabilities = _rounded(routing.probabilities[row])
             propensity = float(routing.propensity[row])
+            level, reason = self._levels[routing.level[row]].name, routing.reasons[row]
+            if reason in (Reason.ACCEPTED, Reason.AUDIT) and propensity > 0:
+                exposed.add(level, int(best[row]))
             if routing.sent[row]:
                 opinions = tuple(
                     Opinion(level.name, _rounded(asked.opinions[i, row]))
@@ -175,10 +192,11 @@ class Cascade:
                         event,
                         opinions,
                         probabilities,
-                        self._levels[routing.level[row]].name,
-                        routing.reasons[row],
+                        level,
+                        reason,
                         propensity,
                         self._release,
+                        exposed.hand_over() if reason == Reason.AUDIT else (),
                     )
                 )
                 continue
@@ -190,9 +208,9 @@ class Cascade:
                     time=event.time,
                     label=self._task.labels[best[row]],
                     probabilities=probabilities,
-                    level=self._levels[routing.level[row]].name,
+                    level=level,
                     release=self._release,
-                    reason=routing.reasons[row],
+                    reason=reason,
                     propensity=propensity,
                     degraded=bool(routing.degraded[row]),
                 )
@@ -223,6 +241,7 @@ class Cascade:
                 settled=last.settled,
                 reserved=last.reserved,
                 retried=last.retried,
+                disagreeing=last.disagreeing,
             )
 
 

@@ -69,14 +69,14 @@ class Publisher:
         if self._due():
             self._publish()
         try:
-            self._ledger.settle(self._trainer.settled)
+            self._ledger.settle(self._trainer.settled, self._trainer.disagreeing)
         except StoreError as error:
             self.error = error
 
     def learn(self, lesson: Lesson) -> None:
         """Learn without publishing: also how lessons are repeated after a restore."""
         annotations = () if self._settings.frozen else lesson.annotations
-        self._trainer.learn(annotations, lesson.settled)
+        self._trainer.learn(annotations, lesson.settled, lesson.audits)
 
     def _due(self) -> bool:
         new = self._trainer.annotations - self._published_at

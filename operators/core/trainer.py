@@ -12,11 +12,12 @@ from safetensors import numpy as safetensors
 
 from model_store.errors import TensorMismatch
 from model_store.manifest import Release
+from operators.audit.evidence import Evidence
 from operators.levels.port import Learner, Tensors, prefixed, under
 from operators.policy.port import PREFIX, PolicyLearner
-from operators.records import Annotation
+from operators.records import Annotation, Audit
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 _RECENT = 200  # annotations over which a level's agreement is averaged, exponentially
 
 
@@ -38,6 +39,8 @@ class Trainer:
         Of the small levels, cheapest first.
     policy
         Of the deferral policy.
+    evidence
+        What audits have proved; None where there are none.
 
     Notes
     -----
@@ -45,9 +48,15 @@ class Trainer:
     snapshot followed by the lessons after it is the trainer that never stopped.
     """
 
-    def __init__(self, learners: Sequence[Learner], policy: PolicyLearner) -> None:
+    def __init__(
+        self,
+        learners: Sequence[Learner],
+        policy: PolicyLearner,
+        evidence: Evidence | None = None,
+    ) -> None:
         self._learners = learners
         self._policy = policy
+        self._evidence = evidence
         self._counts = Counts()
 
     @property
@@ -60,13 +69,27 @@ class Trainer:
         """Verdicts consumed so far, those without a label included."""
         return self._counts.settled
 
-    def learn(self, annotations: Sequence[Annotation], settled: int) -> None:
+    @property
+    def evidence(self) -> Evidence | None:
+        """What audits have proved so far; None where there are none."""
+        return self._evidence
+
+    @property
+    def disagreeing(self) -> int:
+        """Audits that the expert did not confirm."""
+        return self._evidence.disagreeing if self._evidence else 0
+
+    def learn(
+        self, annotations: Sequence[Annotation], settled: int, audits: Sequence[Audit] = ()
+    ) -> None:
         """Learn from the annotations of a chunk of `settled` verdicts.
 
         Every level is judged on what it would have said before it learns the answer, and the
         policy learns from that.
         """
         self._counts.settled += settled
+        if self._evidence is not None:
+            self._evidence.take(audits)
         if not annotations:
             return
         texts = [annotation.text for annotation in annotations]
@@ -130,6 +153,8 @@ class Trainer:
             state |= prefixed(learner.name, learner.snapshot())
         counts = msgspec.json.encode(self._counts)
         state["counts"] = np.frombuffer(counts, np.uint8)
+        if self._evidence is not None:
+            state["evidence"] = np.frombuffer(self._evidence.snapshot(), np.uint8)
         return safetensors.save({k: np.ascontiguousarray(v) for k, v in state.items()})
 
     def restore(self, snapshot: bytes) -> None:
@@ -151,4 +176,6 @@ class Trainer:
         for learner in self._learners:
             learner.restore(under(learner.name, state))
         self._policy.restore(under(PREFIX, state))
+        if self._evidence is not None and "evidence" in state:
+            self._evidence.restore(state["evidence"].tobytes())
         self._counts = counts

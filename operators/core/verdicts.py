@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from operators.records import Annotation, Decision, Lesson, Verdict
+from operators.records import Annotation, Audit, Decision, Lesson, Reason, Verdict
 
 EXPERT = "expert"
 """Name of the last level, in decisions."""
@@ -16,12 +16,12 @@ def to_decision(verdict: Verdict, labels: Sequence[str]) -> Decision:
     """The expert's answer; without one the small levels' answer, marked degraded."""
     deferral, answer = verdict.deferral, verdict.answer
     event = deferral.event
+    own = labels[int(np.argmax(deferral.probabilities))]
     if answer.label is not None:
         label, level = answer.label, EXPERT
         probabilities = tuple(float(name == label) for name in labels)
     else:
-        label, level = labels[int(np.argmax(deferral.probabilities))], deferral.level
-        probabilities = deferral.probabilities
+        label, level, probabilities = own, deferral.level, deferral.probabilities
     return Decision(
         id=event.id,
         key=event.key,
@@ -37,6 +37,7 @@ def to_decision(verdict: Verdict, labels: Sequence[str]) -> Decision:
         calls=answer.calls,
         degraded=answer.label is None,
         failure=answer.failure,
+        small_label=own if answer.label is not None and deferral.opinions else None,
     )
 
 
@@ -59,4 +60,20 @@ def to_lesson(verdicts: Sequence[Verdict], labels: Sequence[str]) -> Lesson:
             if verdict.answer.label is not None
         ),
         settled=len(verdicts),
+        audits=tuple(
+            _audit(verdict, index)
+            for verdict in verdicts
+            if verdict.deferral.reason == Reason.AUDIT
+        ),
+    )
+
+
+def _audit(verdict: Verdict, index: Mapping[str, int]) -> Audit:
+    deferral, label = verdict.deferral, verdict.answer.label
+    accepted = int(np.argmax(deferral.probabilities))
+    return Audit(
+        level=deferral.level,
+        answer=accepted,
+        agrees=label is not None and index[label] == accepted,
+        exposed=deferral.exposed,
     )

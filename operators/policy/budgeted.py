@@ -2,6 +2,7 @@
 
 Events are ranked by how unsure the small levels are together; the threshold is the quantile of the
 latest scores that meets the spending plan, so there is no weight to tune and no cliff to fall off.
+Without a budget, it is the score up to which answers can be accepted and the agreement aimed at.
 A small random share of the accepted answers is audited: the only honest source of agreement.
 """
 
@@ -19,8 +20,9 @@ from model_store.ledger import Usage
 from operators.budget import SpendingPlan
 from operators.coins import coins
 from operators.levels.port import Probabilities, Tensors, expect
-from operators.policy import ensemble, exits
+from operators.policy import calibration, ensemble, exits
 from operators.policy.port import Chunk, Routing, Rows, everything
+from operators.policy.target import AgreementTarget, threshold_for
 from operators.policy.threshold import ScoreWindow, highest
 from operators.records import Reason
 from operators.settings import BudgetedSettings
@@ -33,6 +35,7 @@ _TIE_BREAK = 1e-9  # equal scores are ordered by chance, so that a quantile spli
 class _Weights:
     ensemble: npt.NDArray[np.float64]
     gates: npt.NDArray[np.float64]
+    trust: npt.NDArray[np.float64]
 
 
 class BudgetedPolicy:
@@ -46,21 +49,29 @@ class BudgetedPolicy:
         What may be spent, and when.
     seed
         Of the audits.
+    target
+        The agreement to aim at where no budget is to be spent.
     """
 
     def __init__(
-        self, settings: BudgetedSettings, levels: int, plan: SpendingPlan, seed: int
+        self,
+        settings: BudgetedSettings,
+        levels: int,
+        plan: SpendingPlan,
+        seed: int,
+        target: AgreementTarget | None = None,
     ) -> None:
         self._settings = settings
         self._levels = levels
         self._plan = plan
         self._seed = seed
+        self._target = target
         self._window = ScoreWindow(settings.window)
         self._threshold = np.inf
-        self._weights = _Weights(np.ones(levels), np.tile(exits.FIRST, (levels - 1, 1)))
+        self._weights = _Weights(np.ones(levels), exits.first(levels), calibration.FIRST)
 
     def stage(self, tensors: Tensors) -> object:
-        """Check a release's ensemble weights (levels,) and exit gates (levels - 1, 2).
+        """Check a release's ensemble weights, exit gates and trust; see `BudgetedLearner.tensors`.
 
         Raises
         ------
@@ -91,16 +102,16 @@ class BudgetedPolicy:
             return self._warm_up(probabilities, level, score, usage)
         self._window.extend(score.tolist())
         left = self._plan.left(usage, len(score))
-        rate = self._plan.rate(usage, self._settings.horizon)
-        # Audits take their part of the plan first: what is reported as agreement rests on them.
-        threshold = self._window.threshold((rate - audit) / (1 - audit))
+        threshold = self._aim(usage)
         if threshold < np.inf:
             self._threshold = threshold
         wanted = score >= (self._threshold if left == 0 else threshold)
-        checked = highest(score, audited & ~wanted, left)
+        drawn = audited & ~wanted
+        # Whether an answer can be audited may depend on the coins before its own, not on its own.
+        open_to_audit = ~wanted & (drawn.cumsum() - drawn < (len(score) if left is None else left))
+        checked = drawn & open_to_audit
         spare = None if left is None else left - int(checked.sum())
         asked = highest(score, wanted, spare)
-        open_to_audit = 0.0 if left == 0 else audit
         reasons = [
             Reason.POLICY if a else Reason.AUDIT if c else Reason.BUDGET if w else Reason.ACCEPTED
             for a, c, w in zip(asked, checked, wanted, strict=True)
@@ -110,11 +121,19 @@ class BudgetedPolicy:
             level,
             sent=asked | checked,
             reasons=reasons,
-            propensity=np.where(
-                asked, 1.0, np.where(checked, audit, np.where(wanted, 0.0, open_to_audit))
-            ),
+            propensity=np.where(asked, 1.0, np.where(open_to_audit, audit, 0.0)),
             degraded=wanted & ~asked,
         )
+
+    def _aim(self, usage: Usage) -> float:
+        """The score from which on events are to be sent."""
+        if self._target is not None:
+            scores = self._window.scores()
+            risks = calibration.risk(self._weights.trust, scores)
+            return threshold_for(scores, risks, self._target.allowance(usage))
+        # Audits take their part of the plan first: what is reported as agreement rests on them.
+        rate, audit = self._plan.rate(usage, self._settings.horizon), self._settings.audit
+        return self._window.threshold((rate - audit) / (1 - audit))
 
     def _warm_up(
         self,
@@ -162,22 +181,25 @@ class BudgetedPolicy:
             if i < self._levels - 1 and chunk.trained:
                 # An event that the budget could still send to the expert does not leave before.
                 limit = min(self._settings.exit_risk, self._threshold)
-                safe = exits.risk(self._weights.gates[i], opinion) <= limit
+                disagrees = calibration.risk(self._weights.gates[i], calibration.doubt(opinion))
+                safe = disagrees <= limit
                 leaving = active[safe & ~out[active]]
                 level[leaving], out[leaving] = i, True
                 active = active[~out[active] | audited[active]]
-        score = np.where(out, 0.0, 1 - probabilities.max(axis=1))
+        score = np.where(out, 0.0, calibration.doubt(probabilities))
         return probabilities, level, score + _TIE_BREAK * coins(self._seed, "tie", chunk.ids)
 
 
 class BudgetedLearner:
-    """Learning half: the ensemble's weights and the exit gates."""
+    """Learning half: the ensemble's weights, the exit gates, and how far to trust the answers."""
 
     def __init__(self, settings: BudgetedSettings, levels: int) -> None:
         self._settings = settings
         self._ensemble = np.ones(levels)
-        self._gates = np.tile(exits.FIRST, (levels - 1, 1))
-        self._squares = np.zeros((levels - 1, 2))
+        self._gates = exits.first(levels)
+        self._squares = np.zeros_like(self._gates)
+        self._trust = calibration.FIRST.copy()
+        self._trust_squares = np.zeros_like(self._trust)
 
     def learn(
         self,
@@ -185,25 +207,31 @@ class BudgetedLearner:
         labels: npt.NDArray[np.intp],
         propensity: npt.NDArray[np.float64],
     ) -> None:
-        """Move the ensemble towards the expert, and the gates towards the ensemble."""
+        """Move ensemble and trust towards the expert, and the gates towards the ensemble."""
         together = ensemble.combine(opinions, self._ensemble)
+        wrong = together.argmax(axis=-1) != labels
+        calibration.step(
+            self._trust, self._trust_squares, calibration.doubt(together), wrong, propensity
+        )
         exits.improve(self._gates, self._squares, opinions, together, propensity)
         self._ensemble = ensemble.improve(
             self._ensemble, opinions, labels, self._settings.ensemble_rate
         )
 
     def tensors(self, updates: Sequence[int]) -> dict[str, npt.NDArray[Any]]:
-        """``ensemble`` (levels,) and ``gates`` (levels - 1, 2), float32."""
+        """``ensemble`` (levels,), ``gates`` (levels - 1, 2) and ``trust`` (2,), float32."""
         return {
             "ensemble": self._ensemble.astype(np.float32),
             "gates": self._gates.astype(np.float32),
+            "trust": self._trust.astype(np.float32),
         }
 
     def adopt(self, tensors: Tensors) -> None:
         """Go on from published weights."""
         weights = _published(tensors, len(self._ensemble))
-        self._ensemble, self._gates = weights.ensemble, weights.gates
+        self._ensemble, self._gates, self._trust = weights.ensemble, weights.gates, weights.trust
         self._squares = np.zeros_like(self._gates)
+        self._trust_squares = np.zeros_like(self._trust)
 
     def snapshot(self) -> dict[str, npt.NDArray[Any]]:
         """Weights and accumulators."""
@@ -211,6 +239,8 @@ class BudgetedLearner:
             "ensemble": self._ensemble.copy(),
             "gates": self._gates.copy(),
             "squares": self._squares.copy(),
+            "trust": self._trust.copy(),
+            "trust_squares": self._trust_squares.copy(),
         }
 
     def restore(self, snapshot: Tensors) -> None:
@@ -218,6 +248,8 @@ class BudgetedLearner:
         self._ensemble = np.array(snapshot["ensemble"])
         self._gates = np.array(snapshot["gates"])
         self._squares = np.array(snapshot["squares"])
+        self._trust = np.array(snapshot["trust"])
+        self._trust_squares = np.array(snapshot["trust_squares"])
 
 
 def _published(tensors: Tensors, levels: int) -> _Weights:
@@ -225,4 +257,5 @@ def _published(tensors: Tensors, levels: int) -> _Weights:
     return _Weights(
         expect(tensors, "ensemble", np.float32, (levels,)).astype(np.float64),
         expect(tensors, "gates", np.float32, (levels - 1, 2)).astype(np.float64),
+        expect(tensors, "trust", np.float32, (2,)).astype(np.float64),
     )

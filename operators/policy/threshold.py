@@ -29,6 +29,10 @@ class ScoreWindow:
         """The newest `count` scores, oldest first."""
         return list(self._scores)[-count:]
 
+    def scores(self) -> npt.NDArray[np.float64]:
+        """All scores in the window, oldest first."""
+        return np.fromiter(self._scores, np.float64)
+
     def threshold(self, rate: float) -> float:
         """Score that a share `rate` of the window reaches: its (1 - rate) quantile.
 
@@ -40,7 +44,7 @@ class ScoreWindow:
             return -np.inf
         if rate <= 0 or not self._scores:
             return np.inf
-        scores = np.fromiter(self._scores, np.float64)
+        scores = self.scores()
         place = min(int((1 - rate) * len(scores)), len(scores) - 1)
         return float(np.partition(scores, place)[place])
 

@@ -25,7 +25,10 @@ class CascadeSettings(Section):
     policy: Policy = BudgetedSettings()
     """`budgeted` (default) or `paper`."""
     budget: BudgetSettings | None = None
-    """What may be spent on the expert. The budgeted policy needs one."""
+    """What may be spent on the expert. The budgeted policy needs one, or a `target_agreement`."""
+    target_agreement: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Instead of a budget: the share of the events whose decision the expert would confirm. As many
+    events are sent to the expert as it takes; audits prove it with the policy's `confidence`."""
     learning: LearningSettings = LearningSettings()
     seed: Annotated[int, Field(ge=0)] = 0
     """Of every chance: audits, jumps, replay draws, first weights."""
@@ -33,17 +36,30 @@ class CascadeSettings(Section):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         names = [level.name for level in self.levels]
-        reserved = {"expert", "policy", "counts"}
+        reserved = {"expert", "policy", "counts", "evidence"}
         if len(set(names)) != len(names) or reserved & set(names):
             message = f"levels: names must differ, and be none of {sorted(reserved)}; found {names}"
             raise ValueError(message)
-        if isinstance(self.policy, BudgetedSettings) and self.budget is None:
-            message = (
-                "budget: the budgeted policy needs one; write for instance "
-                "`budget: {share: 0.1}` for at most one call in ten events"
-            )
-            raise ValueError(message)
+        self._check_aim()
         if isinstance(self.policy, PaperSettings) and len(self.policy.gates) not in (1, len(names)):
             message = f"policy.gates: write one entry, or one for each of the {len(names)} levels"
             raise ValueError(message)
         return self
+
+    def _check_aim(self) -> None:
+        message = None
+        if self.target_agreement is not None:
+            if not isinstance(self.policy, BudgetedSettings):
+                message = "target_agreement: the paper's policy steers by its mu; take one out"
+            elif self.budget is not None:
+                message = "target_agreement: it stands in place of a budget; take one of them out"
+            elif self.policy.audit == 0:
+                message = "target_agreement: nothing proves it without `policy.audit` above 0"
+        elif isinstance(self.policy, BudgetedSettings) and self.budget is None:
+            message = (
+                "budget: the budgeted policy needs one; write for instance "
+                "`budget: {share: 0.1}` for at most one call in ten events, or "
+                "`target_agreement: 0.95` to spend what that takes"
+            )
+        if message is not None:
+            raise ValueError(message)

@@ -14,7 +14,12 @@ class BudgetedSettings(Section):
 
     kind: Literal["budgeted"] = "budgeted"
     audit: Annotated[float, Field(ge=0, le=0.5)] = 0.02
-    """Share of the accepted answers that is checked with the expert all the same."""
+    """Share of the accepted answers that is checked with the expert all the same. What is known of
+    the agreement rests on these; with a `target_agreement`, 0.1 is a good value."""
+    audit_window: Annotated[int, Field(ge=100)] = 2000
+    """Accepted answers over which the recent agreement is taken; drift shows in it."""
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    """Probability with which a bound on the agreement holds, at all moments together."""
     window: Annotated[int, Field(ge=16, le=100_000)] = 300
     """Latest deferral scores, in events, from which the threshold is taken."""
     horizon: Annotated[int, Field(ge=1, le=1_000_000)] = 100

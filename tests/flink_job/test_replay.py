@@ -84,6 +84,32 @@ def test_without_a_call_all_is_degraded_but_decided(posts: Path, make_job: Make)
     assert all(decision.degraded for decision in decisions)
 
 
+@pytest.mark.parametrize("target", [0.7, 0.9])
+def test_an_agreement_that_is_aimed_at_is_reached(
+    posts: Path, content: dict[str, Any], tmp_path: Path, target: float
+) -> None:
+    source = {**content["source"], "path": posts}
+    changes = {"target_agreement": target, "policy": {"kind": "budgeted", "audit": 0.2}}
+    del content["budget"]
+    job = JobSettings.model_validate(
+        content | changes | {"source": source, "sink": {"path": tmp_path / "out"}}
+    )
+    outcome, decisions = run(job)
+    quality = outcome.evaluation.quality
+    assert quality.agreement is not None
+    assert quality.agreement.share >= target
+    assert not any(decision.degraded for decision in decisions)
+    assert any(decision.reason == Reason.ACCEPTED for decision in decisions)
+    found = quality.agreement_audited
+    assert found is not None
+    assert quality.agreement_unasked is not None
+    assert found.low <= quality.agreement_unasked.share
+    # Each audit tells what it has found, or the evidence would be worth nothing.
+    audits = [decision for decision in decisions if decision.reason == Reason.AUDIT]
+    assert len(audits) == found.events
+    assert all(audit.propensity == 0.2 and audit.small_label is not None for audit in audits)
+
+
 def test_the_limit_shortens_the_stream_and_the_budget_knows(posts: Path, make_job: Make) -> None:
     outcome, decisions = run(make_job(source={"limit": 130}))
     assert len(decisions) == 130
@@ -286,4 +312,4 @@ def test_a_replay_that_learns_leaves_the_store_of_the_job_alone(frozen: JobSetti
     assert outcome.evaluation.releases
     link = connection(job, "any")
     assert link.store().head("moderation") is None
-    assert astuple(link.ledger().usage()) == (0, 0, 0, 0, 0)
+    assert astuple(link.ledger().usage()) == (0, 0, 0, 0, 0, 0)

@@ -67,6 +67,7 @@ def test_headline_numbers() -> None:
         "answered by expert": "0.0 %   0",
         "LLM calls": "1 for 2 events (50.0 %)",
         "agreement with the expert": "100.0 % (34.2 to 100.0)",
+        "the same of accepted answers, by audits": "n/a",
         "accuracy": "50.0 % (9.5 to 90.5)",
         "F1 of yes": "0.667",
         "accuracy of the majority label": "50.0 % (9.5 to 90.5)",

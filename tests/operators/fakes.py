@@ -137,7 +137,7 @@ class DownLedger:
     def progress(self, shard: str, *, seen: int, deferred: int) -> Usage:
         raise self._fail()
 
-    def settle(self, settled: int) -> None:
+    def settle(self, settled: int, disagreeing: int = 0) -> None:
         raise self._fail()
 
     def usage(self) -> Usage:

@@ -74,6 +74,16 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "a name with a slash": ({"task": _TASK | {"name": "a/b"}}, "a letter or digit first"),
     "a name with a line break": ({"task": _TASK | {"name": "a\n"}}, "a letter or digit first"),
     "no budget": ({"budget": None}, "`budget: {share: 0.1}`"),
+    "a target beside a budget": ({"target_agreement": 0.9}, "take one of them out"),
+    "a target for the paper's policy": (
+        {"target_agreement": 0.9, "budget": None, "policy": "paper"},
+        "steers by its mu",
+    ),
+    "a target without audits": (
+        {"target_agreement": 0.9, "budget": None, "policy": {"kind": "budgeted", "audit": 0}},
+        "nothing proves it without `policy.audit`",
+    ),
+    "a target of everything": ({"target_agreement": 1, "budget": None}, "less than 1"),
     "two budgets": ({"budget": {"share": 0.1, "calls": 5}}, "exactly one of `calls` and `share`"),
     "half a budget": ({"budget": {"burst": 5}}, "exactly one of `calls` and `share`"),
     "length with a share": (

@@ -1,8 +1,10 @@
+import msgspec
 import pytest
 
 from flink_job.evaluation.joining import Reference
 from flink_job.evaluation.quality import measure_quality, proportion
 from flink_job.evaluation.results import Quality
+from operators.audit.bounds import most_disagreements
 from operators.records import Decision, Reason
 from operators.settings import TaskSettings
 
@@ -129,3 +131,34 @@ def test_no_positive_label_in_the_task_none_in_the_scores() -> None:
     quality = measure(["no", "yes"], [None] * 2, [decision("no")] * 2, task)
     assert quality.cascade is not None
     assert quality.cascade.positive is None
+
+
+def audit(small: str | None, label: str, level: str = "expert") -> Decision:
+    return Decision(
+        "x", "k", "t", "", label, (0.5, 0.5), level, None, Reason.AUDIT, 0.5, small_label=small
+    )
+
+
+def test_audits_tell_the_agreement_where_there_is_no_column_of_the_expert() -> None:
+    accepted = msgspec.structs.replace(decision("no"), propensity=0.5)
+    said = [audit("no", "no"), audit("no", "yes"), audit("no", "no"), *[accepted] * 997]
+    quality = measure([None] * 1000, [None] * 1000, list(said))
+    found = quality.agreement_audited
+    assert found is not None
+    assert (found.hits, found.events, found.share) == (2, 3, pytest.approx(2 / 3))
+    assert (1 - found.low) * 1000 == pytest.approx(most_disagreements(1, 0.5, 1 - 0.95))
+    assert found.high == 0.999
+
+
+def test_an_audit_without_an_answer_confirms_nothing() -> None:
+    found = measure([None], [None], [audit(None, "no", "linear")]).agreement_audited
+    assert found is not None
+    assert (found.hits, found.events, found.low) == (0, 1, 0.0)
+
+
+def test_answers_that_could_not_be_audited_prove_nothing_and_are_not_counted() -> None:
+    said = [audit("no", "no"), *[decision("no")] * 10]
+    found = measure([None] * 11, [None] * 11, list(said)).agreement_audited
+    assert found is not None
+    assert found.low == 0.0
+    assert measure([None], [None], [decision("no")]).agreement_audited is None

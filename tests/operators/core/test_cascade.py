@@ -248,7 +248,7 @@ def test_a_shard_without_a_state_starts_afresh(nothing: bytes | None) -> None:
 def test_a_state_of_another_version_is_refused_with_advice() -> None:
     cascade, _, _ = fake_cascade()
     old = msgspec.msgpack.encode(ShardState(version=STATE_VERSION + 1))
-    with pytest.raises(ValueError, match=r"shard 'a' has version 2, not 1.*restore it with"):
+    with pytest.raises(ValueError, match=r"shard 'a' has version 3, not 2.*restore it with"):
         cascade.restore("a", old)
     assert not cascade.knows("a")
 

@@ -187,7 +187,7 @@ def test_a_snapshot_of_another_version_is_refused_with_advice() -> None:
     counts["version"] = SNAPSHOT_VERSION + 1
     state["counts"] = np.frombuffer(msgspec.json.encode(counts), np.uint8)
     fresh = build_trainer(chosen())
-    with pytest.raises(ValueError, match="has version 2, not 1: restore it with"):
+    with pytest.raises(ValueError, match="has version 3, not 2: restore it with"):
         fresh.restore(safetensors.save(state))
     assert fresh.annotations == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,3 +81,21 @@ def test_no_small_level_may_be_called_as_the_expert() -> None:
                 "levels": [{"name": EXPERT}],
             }
         )
+
+
+@given(answers=st.lists(st.none() | st.sampled_from(LABELS), max_size=8))
+def test_an_audit_is_confirmed_by_the_same_answer_alone(answers: list[str | None]) -> None:
+    lesson = to_lesson([verdict(label, i) for i, label in enumerate(answers)], LABELS)
+    assert [audit.agrees for audit in lesson.audits] == [label == "ok" for label in answers]
+    assert {(audit.level, audit.answer) for audit in lesson.audits} <= {("linear", 1)}
+
+
+def test_what_the_policy_sent_is_no_audit() -> None:
+    sent = msgspec.structs.replace(verdict("ok").deferral, reason=Reason.POLICY)
+    assert to_lesson([Verdict(sent, Answer("ok"))], LABELS).audits == ()
+
+
+def test_a_decision_tells_what_the_small_levels_would_have_said() -> None:
+    assert to_decision(verdict("unsure"), LABELS).small_label == "ok"
+    assert to_decision(verdict("unsure", reached=False), LABELS).small_label is None
+    assert to_decision(verdict(None), LABELS).small_label is None

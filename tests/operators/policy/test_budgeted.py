@@ -297,6 +297,7 @@ def release(weights: Sequence[float], *gates: Sequence[float]) -> dict[str, npt.
     return {
         "ensemble": np.array(weights, np.float32),
         "gates": np.array(gates, np.float32).reshape(len(weights) - 1, 2),
+        "trust": np.array([0.0, 1.0], np.float32),
     }
 
 
@@ -370,6 +371,7 @@ def test_exit_gates_and_ensemble_come_from_the_release() -> None:
         release([1.0, 1.0, 1.0], [0, 1], [0, 1]),
         {**release([1.0, 1.0], [0, 1]), "gates": np.zeros((1, 3), np.float32)},
         {**release([1.0, 1.0], [0, 1]), "ensemble": np.ones(2)},
+        {**release([1.0, 1.0], [0, 1]), "trust": np.zeros(3, np.float32)},
     ],
 )
 def test_a_release_that_does_not_fit_changes_nothing(broken: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.policy import exits
+from operators.policy import calibration, exits
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -19,12 +19,14 @@ def binary(top: FloatArray) -> FloatArray:
 
 @given(top=st.floats(0.5, 1 - 1e-5))
 def test_before_learning_the_risk_is_the_doubt_of_the_level(top: float) -> None:
-    assert exits.risk(exits.FIRST, binary(np.array([top])))[0] == pytest.approx(1 - top, rel=1e-6)
+    assert calibration.risk(calibration.FIRST, calibration.doubt(binary(np.array([top]))))[
+        0
+    ] == pytest.approx(1 - top, rel=1e-6)
 
 
 @given(top=st.floats(0.5, 1), offset=st.floats(-20, 20), slope=st.floats(-5, 5))
 def test_the_risk_is_a_probability(top: float, offset: float, slope: float) -> None:
-    risk = exits.risk(np.array([offset, slope]), binary(np.array([top])))
+    risk = calibration.risk(np.array([offset, slope]), calibration.doubt(binary(np.array([top]))))
     assert 0 <= risk[0] <= 1
 
 
@@ -34,7 +36,7 @@ def stream(
     """Opinions of a level, those of all together, and how often they truly disagree."""
     random = np.random.default_rng(seed)
     first = binary(random.uniform(0.5, 0.999, count))
-    truth = exits.risk(np.array([offset, slope]), first)
+    truth = calibration.risk(np.array([offset, slope]), calibration.doubt(first))
     together = np.where(random.random(count) < truth, 1, 0)
     return [first], np.eye(2)[together], truth
 
@@ -42,7 +44,7 @@ def stream(
 def learn(
     views: list[FloatArray], together: FloatArray, propensity: FloatArray, batch: int = 16
 ) -> FloatArray:
-    gates, squares = np.tile(exits.FIRST, (1, 1)), np.zeros((1, 2))
+    gates, squares = exits.first(2), np.zeros((1, 2))
     for start in range(0, len(together), batch):
         part = slice(start, start + batch)
         exits.improve(gates, squares, [p[part] for p in views], together[part], propensity[part])
@@ -53,8 +55,10 @@ def learn(
 def test_learning_calibrates_the_risk(offset: float, slope: float) -> None:
     views, together, truth = stream(24_000, 0, offset, slope)
     gate = learn(views, together, np.ones(len(truth)))
-    error = np.abs(exits.risk(gate, views[0]) - truth).mean()
-    untaught = np.abs(exits.risk(exits.FIRST, views[0]) - truth).mean()
+    error = np.abs(calibration.risk(gate, calibration.doubt(views[0])) - truth).mean()
+    untaught = np.abs(
+        calibration.risk(calibration.FIRST, calibration.doubt(views[0])) - truth
+    ).mean()
     assert error < 0.03
     assert error < untaught or untaught < 1e-6
 
@@ -68,9 +72,9 @@ def test_importance_weights_undo_the_selection() -> None:
     sample = ([views[0][seen]], together[seen])
     weighted = learn(*sample, propensity[seen])
     naive = learn(*sample, np.ones(int(seen.sum())))
-    error = np.abs(exits.risk(weighted, views[0]) - truth).mean()
+    error = np.abs(calibration.risk(weighted, calibration.doubt(views[0])) - truth).mean()
     assert error < 0.04
-    assert np.abs(exits.risk(naive, views[0]) - truth).mean() > 4 * error
+    assert np.abs(calibration.risk(naive, calibration.doubt(views[0])) - truth).mean() > 4 * error
 
 
 def test_a_tiny_propensity_does_not_drown_the_others() -> None:
@@ -78,7 +82,7 @@ def test_a_tiny_propensity_does_not_drown_the_others() -> None:
     together = np.eye(2)[[0, 1]]
     after = []
     for rare in (1e-9, 1 / 50):
-        gates, squares = np.tile(exits.FIRST, (1, 1)), np.zeros((1, 2))
+        gates, squares = exits.first(2), np.zeros((1, 2))
         exits.improve(gates, squares, views, together, np.array([1.0, rare]))
         after.append(gates)
     assert after[0] == pytest.approx(after[1])
@@ -86,11 +90,11 @@ def test_a_tiny_propensity_does_not_drown_the_others() -> None:
 
 def test_each_level_has_a_gate_of_its_own() -> None:
     sure, unsure = binary(np.full(8, 0.95)), binary(np.full(8, 0.55))
-    gates, squares = np.tile(exits.FIRST, (2, 1)), np.zeros((2, 2))
+    gates, squares = exits.first(3), np.zeros((2, 2))
     together = np.eye(2)[[0] * 8]
     for _ in range(50):
         exits.improve(gates, squares, [unsure, sure, sure], together, np.ones(8))
     # Both always agreed with the whole: the doubtful one had more to learn.
-    assert exits.risk(gates[0], unsure)[0] < 0.2
-    assert exits.risk(gates[1], sure)[0] < 0.05
+    assert calibration.risk(gates[0], calibration.doubt(unsure))[0] < 0.2
+    assert calibration.risk(gates[1], calibration.doubt(sure))[0] < 0.05
     assert not np.array_equal(gates[0], gates[1])

@@ -1,0 +1,192 @@
+"""What the audits of a task have found, in all and in the latest window, by level and by label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from operators.audit.bounds import fewest_disagreements, most_disagreements
+from operators.records import Audit
+
+EVERYTHING = "all"
+"""Name of the group of all accepted answers."""
+
+
+def level_group(level: str) -> str:
+    """Name of the group of a level's accepted answers."""
+    return f"level.{level}"
+
+
+def label_group(label: int) -> str:
+    """Name of the group of the accepted answers that say this label, by its index."""
+    return f"label.{label}"
+
+
+class Tally(msgspec.Struct):
+    """Counts over a stretch of the stream.
+
+    Parameters
+    ----------
+    accepted
+        Answers of small levels that an audit could have met, those that one met included.
+    audited
+        Answers that an audit has met.
+    disagreeing
+        Audited answers that the expert did not confirm; an expert who says nothing confirms
+        nothing.
+    """
+
+    accepted: int = 0
+    audited: int = 0
+    disagreeing: int = 0
+
+
+class Trail(msgspec.Struct):
+    """The counts of one group: since the beginning, in the window under way, in the one before."""
+
+    life: Tally = msgspec.field(default_factory=Tally)
+    current: Tally = msgspec.field(default_factory=Tally)
+    last: Tally | None = None
+
+
+class State(msgspec.Struct):
+    """Everything an `Evidence` knows.
+
+    Parameters
+    ----------
+    rate
+        Probability of an audit under which all of it was gathered.
+    """
+
+    rate: float
+    trails: dict[str, Trail] = {}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What is known of the share of accepted answers that the expert confirms, or would.
+
+    Parameters
+    ----------
+    accepted, audited, disagreeing
+        See `Tally`.
+    estimate
+        Share of the audited answers that were confirmed; None before the first audit. Unbiased,
+        since audits fall on every accepted answer alike.
+    lower, upper
+        Bounds; each holds at all moments together with the stated confidence.
+    """
+
+    accepted: int
+    audited: int
+    disagreeing: int
+    estimate: float | None
+    lower: float
+    upper: float
+
+
+def infer(tally: Tally, rate: float, confidence: float) -> Agreement:
+    """What counts prove, if each accepted answer was audited with the same probability.
+
+    Parameters
+    ----------
+    rate
+        That probability, in (0, 1].
+    confidence
+        Of each of the two bounds, in (0, 1).
+    """
+    alpha, accepted = 1 - confidence, max(1, tally.accepted)
+    most = min(tally.accepted, most_disagreements(tally.disagreeing, rate, alpha))
+    fewest = min(tally.accepted, fewest_disagreements(tally.disagreeing, rate, alpha))
+    return Agreement(
+        tally.accepted,
+        tally.audited,
+        tally.disagreeing,
+        estimate=1 - tally.disagreeing / tally.audited if tally.audited else None,
+        lower=1 - most / accepted if tally.accepted else 0.0,
+        upper=1 - fewest / accepted,
+    )
+
+
+class Evidence:
+    """Takes in audits, and says what they prove.
+
+    Parameters
+    ----------
+    rate
+        Probability, in (0, 1], with which each accepted answer is audited.
+    confidence
+        Of each bound, in (0, 1).
+    window
+        Accepted answers in a window.
+    """
+
+    def __init__(self, rate: float, confidence: float, window: int) -> None:
+        self._confidence = confidence
+        self._window = window
+        self._state = State(rate)
+
+    def take(self, audits: Sequence[Audit]) -> None:
+        """Count audits that have met their expert, in the order in which they did."""
+        for audit in audits:
+            for part in audit.exposed:
+                for trail in self._of(part.level, part.answer):
+                    trail.life.accepted += part.accepted
+                    trail.current.accepted += part.accepted
+            for trail in self._of(audit.level, audit.answer):
+                for tally in (trail.life, trail.current):
+                    tally.audited += 1
+                    tally.disagreeing += not audit.agrees
+            self._roll()
+
+    def _of(self, level: str, answer: int) -> list[Trail]:
+        names = (EVERYTHING, level_group(level), label_group(answer))
+        return [self._state.trails.setdefault(name, Trail()) for name in names]
+
+    def _roll(self) -> None:
+        """Begin a new window, for all groups at once, when the one under way is full."""
+        if self._state.trails[EVERYTHING].current.accepted >= self._window:
+            for trail in self._state.trails.values():
+                trail.last, trail.current = trail.current, Tally()
+
+    @property
+    def groups(self) -> list[str]:
+        """Names of the groups that an accepted answer fell into so far."""
+        return list(self._state.trails)
+
+    @property
+    def disagreeing(self) -> int:
+        """Disagreements found among all accepted answers since the beginning."""
+        return self.total(EVERYTHING).disagreeing
+
+    def total(self, group: str) -> Agreement:
+        """Agreement since the beginning."""
+        return self._infer(self._state.trails.get(group, Trail()).life)
+
+    def recent(self, group: str) -> Agreement:
+        """Agreement in the latest full window; before there is one, in the first one so far.
+
+        Drift shows here. The confidence holds for each window, over all its moments.
+        """
+        trail = self._state.trails.get(group, Trail())
+        return self._infer(trail.last or trail.current)
+
+    def _infer(self, tally: Tally) -> Agreement:
+        return infer(tally, self._state.rate, self._confidence)
+
+    def snapshot(self) -> bytes:
+        """Everything that was counted."""
+        return msgspec.json.encode(self._state)
+
+    def restore(self, snapshot: bytes) -> None:
+        """Go on from what `snapshot` counted; under another rate of audits, begin anew.
+
+        Raises
+        ------
+        msgspec.DecodeError
+            If these are no such counts.
+        """
+        state = msgspec.json.decode(snapshot, type=State)
+        self._state = state if state.rate == self._state.rate else State(self._state.rate)
