@@ -47,6 +47,15 @@ class Outcome:
     deferrals: list[Deferral]
 
 
+@dataclass(frozen=True)
+class Staged:
+    """A release that was checked against a cascade and made ready for it."""
+
+    release: str
+    levels: Sequence[object]
+    policy: object
+
+
 class _Asked:
     """The chunk as a policy sees it: levels are evaluated on the rows it asks about, no others."""
 
@@ -114,12 +123,30 @@ class Cascade:
         model_store.errors.TensorMismatch
             If the release was made for other levels; the one in use stays.
         """
-        staged = [level.stage(under(level.name, release.tensors)) for level in self._levels]
-        policy = self._policy.stage(under(PREFIX, release.tensors))
-        for level, weights in zip(self._levels, staged, strict=True):
+        self.swap(self.stage(release))
+
+    def stage(self, release: Release) -> Staged:
+        """Make a release ready to be swapped in; touches nothing that serves.
+
+        May run in another thread than the one that decides.
+
+        Raises
+        ------
+        model_store.errors.TensorMismatch
+            If the release was made for other levels.
+        """
+        return Staged(
+            release.manifest.release,
+            [level.stage(under(level.name, release.tensors)) for level in self._levels],
+            self._policy.stage(under(PREFIX, release.tensors)),
+        )
+
+    def swap(self, staged: Staged) -> None:
+        """Serve what `stage` returned from the next chunk on."""
+        for level, weights in zip(self._levels, staged.levels, strict=True):
             level.swap(weights)
-        self._policy.swap(policy)
-        self._release = release.manifest.release
+        self._policy.swap(staged.policy)
+        self._release = staged.release
 
     def knows(self, shard: str) -> bool:
         """Whether this object has met the shard since it was made."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ValueStateDescriptor
 
-from model_store.errors import StoreError, StoreUnavailable
+from model_store.errors import StoreUnavailable
 from operators.assembly import build_cascade
+from operators.core.uptake import ReleaseUptake
 from operators.flink.connection import StoreConnection
 from operators.flink.types import BYTES, DEFERRALS
 from operators.records import Event, pack, to_json_lines, unpack
@@ -34,9 +36,15 @@ class CascadeFunction(KeyedProcessFunction):
     def open(self, runtime_context: RuntimeContext) -> None:
         """Build the cascade; the first release is looked for with the first chunk."""
         self._state = runtime_context.get_state(ValueStateDescriptor("shard", BYTES))
-        self._store = self._connection.store()
-        self._watcher = self._connection.watcher(self._store)
+        store = self._connection.store()
         self._cascade = build_cascade(self._settings, self._connection.ledger())
+        self._uptake = ReleaseUptake(
+            self._connection.task,
+            self._cascade,
+            store,
+            self._connection.watcher(store),
+            ThreadPoolExecutor(1, thread_name_prefix="release"),
+        )
         metrics = runtime_context.get_metrics_group().add_group("cascade")
         self._events = metrics.counter("events")
         self._deferred = metrics.counter("deferred")
@@ -67,21 +75,18 @@ class CascadeFunction(KeyedProcessFunction):
 
     def _take_up_release(self) -> None:
         """Serve the head if it moved. A release that does not load leaves the old one serving."""
-        head = self._watcher.poll()
-        if head is None:
+        taken = self._uptake.take_up()
+        if taken is None:
             return
-        try:
-            self._cascade.load(self._store.load(self._connection.task, head))
-        except StoreUnavailable as error:
-            self._watcher.again()
-            _log.warning("release %s not loaded yet: %s", head, error)
-        except StoreError as error:
+        if isinstance(taken.error, StoreUnavailable):
+            _log.warning("release %s not loaded yet: %s", taken.release, taken.error)
+        elif taken.error is not None:
             self._rejected.inc()
             serving = self._cascade.release
-            _log.error("release %s rejected, %s stays: %s", head, serving, error)
+            _log.error("release %s rejected, %s stays: %s", taken.release, serving, taken.error)
         else:
             self._swaps.inc()
 
     def close(self) -> None:
         """End the subscription."""
-        self._watcher.close()
+        self._uptake.close()
