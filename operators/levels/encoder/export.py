@@ -35,7 +35,10 @@ from operators.levels.encoder.source import TOKENIZER, digest_of
 
 OPSET = 17
 SCALE = 8.0  # an embedding of length 1 would have a linear head learn slowly at usual rates
-_LONGEST = 512  # tokens; models that offset their positions allow two more than they can read
+_LONGEST = 512  # tokens, for models that could read more: time grows with the square
+_UNUSED = re.compile(
+    r"(?:^|\.)pooler\."
+)  # weights that a base model may lack: means are taken here
 _LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 _LABELS = 2  # of the traced example; any number at run time
 
@@ -70,22 +73,36 @@ class _Classifier(torch.nn.Module):
 def load(source: Path) -> Pooled:
     """The base model in evaluation mode, in a form that can be traced.
 
+    Of a model for sequence classification, or another task, that is what is under its head.
+
     Raises
     ------
     EncoderUnavailable
-        If the folder holds no encoder that transformers knows.
+        If the folder holds no encoder that transformers knows, or not all of its weights.
     """
-    # stderr belongs to the application
     transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # not typed there
+    # stderr belongs to the application; what matters of its report is looked at below.
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # as above
     try:
-        base = transformers.AutoModel.from_pretrained(
-            source, local_files_only=True, use_safetensors=True, attn_implementation="eager"
+        base, loaded = transformers.AutoModel.from_pretrained(
+            source,
+            local_files_only=True,
+            use_safetensors=True,
+            attn_implementation="eager",
+            output_loading_info=True,
         )
     except (OSError, ValueError, KeyError) as error:
         raise EncoderUnavailable(
             f"{source} holds no encoder that can be loaded: {error}.",
             "name a model of an architecture that transformers knows, such as BERT or MPNet.",
         ) from error
+    missing = sorted(name for name in loaded["missing_keys"] if not _UNUSED.search(name))
+    if missing:
+        raise EncoderUnavailable(
+            f"The weights in {source} lack {len(missing)} that its config.json asks for: "
+            f"{', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}.",
+            "download the model again, weights and config of one revision.",
+        )
     return Pooled(base.eval().float())
 
 
@@ -117,7 +134,13 @@ def export(source: Path, target: Path, top_layers: int) -> None:
     top = top_parameters(pooled, top_layers)
     graph = target / GRAPH
     config: Any = pooled.base.config
-    _trace(pooled, graph, config.vocab_size, config.hidden_size)
+    try:
+        _trace(pooled, graph, config.vocab_size, config.hidden_size)
+    except torch.onnx.OnnxExporterError as error:
+        raise EncoderUnavailable(
+            f"The {config.model_type} model in {source} can not be exported: {error}.",
+            "use another architecture, such as BERT, RoBERTa, DistilBERT or MPNet.",
+        ) from error
     model = onnx.load(graph)
     values = {name: parameter.detach().numpy() for name, parameter in top.items()}
     trainable = turn_into_inputs(model, values)
@@ -138,11 +161,21 @@ def export(source: Path, target: Path, top_layers: int) -> None:
         Meta(
             dimension=config.hidden_size,
             pad_id=config.pad_token_id or 0,
-            max_tokens=min(getattr(config, "max_position_embeddings", _LONGEST), _LONGEST),
+            max_tokens=_most_tokens(pooled.base),
             trainable=trainable,
             sha256=digest_of(graph),
         ),
     )
+
+
+def _most_tokens(base: Any) -> int:
+    """Tokens that the model has positions for; some begin to count behind the padding's number."""
+    most = min(getattr(base.config, "max_position_embeddings", _LONGEST), _LONGEST)
+    for name, module in base.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            skipped = 0 if module.padding_idx is None else module.padding_idx + 1
+            most = min(most, module.num_embeddings - skipped)
+    return int(most)
 
 
 def _trace(pooled: Pooled, path: Path, vocabulary: int, dimension: int) -> None:

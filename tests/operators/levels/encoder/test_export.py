@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from safetensors import numpy as safetensors
+from transformers import AutoModelForSequenceClassification
 
 from operators.levels.encoder.artifact import GRAPH, META, obtain
 from operators.levels.encoder.errors import EncoderUnavailable
@@ -23,13 +25,23 @@ Written = Callable[..., EncoderSettings]
 TEXTS = ["good", "the quick brown fox, sad", "", "nice " * 60]
 
 
-@pytest.mark.parametrize("kind", ["bert", "mpnet"])
-@pytest.mark.parametrize("layers", [0, 1, 2])
+CASES = [
+    *((kind, layers, False) for kind in ("bert", "mpnet") for layers in (0, 1, 2)),
+    *((kind, 1, False) for kind in ("roberta", "xlm-roberta", "distilbert", "electra")),
+    *((kind, 1, False) for kind in ("deberta-v2", "modernbert")),
+    ("albert", 0, False),  # its layers are one layer, many times
+    *((kind, 1, True) for kind in ("bert", "mpnet", "roberta", "distilbert", "deberta-v2")),
+]
+
+
+@pytest.mark.parametrize(("kind", "layers", "head"), CASES)
 def test_torch_and_onnx_agree_on_random_weights(
-    kind: str, layers: int, tmp_path: Path, cache: Path
+    kind: str, layers: int, head: bool, tmp_path: Path, cache: Path
 ) -> None:
-    encoder = open_encoder(tiny.written(tiny.make(tmp_path, kind), cache, top_layers=layers))
+    model = tiny.make(tmp_path, kind, head=head)
+    encoder = open_encoder(tiny.written(model, cache, top_layers=layers))
     meta = encoder.artifact.meta
+    assert meta.max_tokens == tiny.MAX_TOKENS
     base = load(tmp_path)
     top = top_parameters(base, layers)
     assert set(top) == {tensor.name for tensor in meta.trainable}
@@ -47,6 +59,34 @@ def test_torch_and_onnx_agree_on_random_weights(
     if layers:
         untouched = encoder.embed(TEXTS, encoder.bind(encoder.artifact.trainable()))
         assert np.abs(untouched - expected).max() > 0.1
+
+
+def test_of_a_classifier_the_model_under_its_head_is_taken(tmp_path: Path, cache: Path) -> None:
+    classifier = tiny.make(tmp_path / "classifier", head=True)
+    under = AutoModelForSequenceClassification.from_pretrained(classifier).base_model
+    under.save_pretrained(tmp_path / "base")
+    shutil.copyfile(classifier / "tokenizer.json", tmp_path / "base" / "tokenizer.json")
+    own, same = (
+        open_encoder(tiny.written(folder, cache)).embed(TEXTS, {})
+        for folder in (classifier, tmp_path / "base")
+    )
+    assert np.array_equal(own, same)
+
+
+def test_weights_that_are_not_there_are_not_made_up(tmp_path: Path, cache: Path) -> None:
+    model = tiny.make(tmp_path)
+    weights = safetensors.load_file(model / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if "layer.1.output" not in name}
+    safetensors.save_file(kept, model / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EncoderUnavailable, match=r"lack 4 .*layer\.1\.output.*Operator action"):
+        obtain(tiny.written(model, cache))
+
+
+def test_an_architecture_that_can_not_be_exported_is_named(
+    tmp_path: Path, cache: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(EncoderUnavailable, match=r"fnet model .* can not be exported.*such as"):
+        obtain(tiny.written(tiny.make(tmp_path, "fnet"), cache))
 
 
 def test_frozen_layers_are_not_inputs(written: Written) -> None:

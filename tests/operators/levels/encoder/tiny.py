@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, MPNetConfig, MPNetModel
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
 from operators.levels.encoder.session import Encoder, open_encoder
 from operators.settings import EncoderSettings
@@ -17,6 +17,20 @@ from tests.operators.levels import checks
 
 WORDS = [word for words, _ in checks.TOPICS for word in words.split()]
 MAX_TOKENS = 32
+_BEHIND_PADDING = {"pad_token_id": 1, "max_position_embeddings": MAX_TOKENS + 2}
+SHAPES: dict[str, dict[str, Any]] = {
+    "bert": {},
+    "mpnet": _BEHIND_PADDING,
+    "roberta": _BEHIND_PADDING,
+    "xlm-roberta": _BEHIND_PADDING,
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48},
+    "electra": {"embedding_size": 16},
+    "albert": {"embedding_size": 16},
+    "deberta-v2": {},
+    "modernbert": {},
+    "fnet": {},
+}
+"""What each architecture's configuration wants beyond the usual."""
 
 
 def tokenizer() -> Tokenizer:
@@ -34,8 +48,8 @@ def tokenizer() -> Tokenizer:
     return made
 
 
-def make(folder: Path, kind: str = "bert", seed: int = 0) -> Path:
-    """Write a base model into a folder."""
+def make(folder: Path, kind: str = "bert", seed: int = 0, *, head: bool = False) -> Path:
+    """Write a base model of an architecture into a folder, or one that classifies sequences."""
     torch.manual_seed(seed)
     words = tokenizer()
     shape: dict[str, Any] = {
@@ -44,12 +58,12 @@ def make(folder: Path, kind: str = "bert", seed: int = 0) -> Path:
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "intermediate_size": 48,
-        "max_position_embeddings": MAX_TOKENS + (2 if kind == "mpnet" else 0),
+        "max_position_embeddings": MAX_TOKENS,
+        "pad_token_id": 0,
     }
-    if kind == "mpnet":
-        model: Any = MPNetModel(MPNetConfig(**shape, pad_token_id=1))
-    else:
-        model = BertModel(BertConfig(**shape, pad_token_id=0))
+    config = AutoConfig.for_model(kind, **shape | SHAPES[kind])
+    made = AutoModelForSequenceClassification if head else AutoModel
+    model: Any = made.from_config(config)
     for name, parameter in model.named_parameters():
         if "word_embeddings" in name:
             torch.nn.init.normal_(parameter)  # words can be told apart at the top
