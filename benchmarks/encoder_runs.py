@@ -1,11 +1,13 @@
-"""Replays the real data sets with and without an encoder between the linear level and the expert.
+"""Replays the real data sets with and without encoders between the linear level and the expert.
 
-    python benchmarks/encoder_runs.py DATA_FOLDER MODEL [--sets isear ...] [--seeds 2] [--flink]
+    python benchmarks/encoder_runs.py DATA_FOLDER MODEL [--large MODEL] [--sets isear ...]
+        [--budgets low middle high] [--seeds 2] [--flink]
 
-MODEL is the folder of a base model. Data and seeds are as in real_runs.py, imdb cut to its first
-3000 rows, and the calls scaled with it. A text's embedding is computed once for all runs of a data
-set: the frozen encoder says the same each time, up to the last digits. So no times are shown here;
-`--flink` runs seed 0 as a Flink job, with every embedding computed where it is asked for.
+MODEL is the folder of a base model; `--large` adds a cascade of four levels, with a second encoder
+(`fetch_mpnet.py` gets one). Data and seeds are as in real_runs.py, imdb cut to its first 3000 rows,
+and the calls scaled with it. A text's embedding is computed once for all runs of a data set: the
+frozen encoder says the same each time, up to the last digits. So no times are shown here; `--flink`
+runs seed 0 as a Flink job, with every embedding computed where it is asked for.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from operators.settings import EncoderSettings
 WORKERS = 2
 ROWS = {"imdb": 3000}
 TOKENS = {"imdb": 256}
+BUDGETS = ("low", "middle", "high")  # of the three at which the paper reports a data set
 COLUMNS = ("calls", "agreement", "accuracy", "macro-F1", "F1 of rare")
 
 
@@ -83,39 +86,47 @@ def ordered(data: DataSet, source: Path, seed: int, folder: Path) -> Path:
     return target
 
 
-def cases(data: DataSet, model: Path, rows: int, all_rows: int) -> list[Case]:
-    """Without and with the encoder, at the paper's shares of calls."""
+def encoder(data: DataSet, model: Path, **changes: Any) -> dict[str, Any]:
+    """An encoder level for a data set."""
+    plain = {"kind": "encoder", "model": str(model), "max_tokens": TOKENS.get(data.name, 128)}
+    return plain | changes
+
+
+def cases(data: DataSet, options: argparse.Namespace, rows: int) -> list[Case]:
+    """Without and with encoders, at the chosen ones of the paper's shares of calls."""
     linear = {"kind": "linear", "features": {"characters": data.characters}}
-    encoder = {
-        "kind": "encoder",
-        "model": str(model),
-        "max_tokens": TOKENS.get(data.name, 128),
-    }
-    cascades = {
-        "linear → expert": [linear],
-        "linear → encoder → expert": [linear, encoder],
-    }
+    small = encoder(data, options.model)
+    cascades = {"linear → expert": [linear], "linear → encoder → expert": [linear, small]}
+    if options.large:
+        large = encoder(data, options.large, name="large")
+        cascades["linear → encoder → large → expert"] = [linear, small, large]
+    everything = count(options.data / f"{data.name}.csv.gz")
     return [
-        Case(name, round(calls * rows / all_rows), {"levels": levels})
-        for calls in data.calls
+        Case(name, round(calls * rows / everything), {"levels": levels})
+        for budget, calls in zip(BUDGETS, data.calls, strict=True)
+        if budget in options.budgets
         for name, levels in cascades.items()
     ]
 
 
-def replays(data: DataSet, folder: Path, model: Path, seeds: int) -> list[str]:
-    """The rows of the table of one data set."""
+def remember_embeddings() -> None:
+    """Have encoders of this process compute each text's embedding once."""
     known: dict[EncoderSettings, Encoder] = {}
 
     def remembering(settings: EncoderSettings) -> Encoder:
         return known.setdefault(settings, known.get(settings) or RememberingEncoder(settings))
 
     build.open_encoder = remembering  # type: ignore[assignment]  # for this process alone
+
+
+def replays(data: DataSet, options: argparse.Namespace) -> list[str]:
+    """The rows of the table of one data set."""
+    remember_embeddings()
     with tempfile.TemporaryDirectory() as scratch:
-        files = [ordered(data, folder, seed, Path(scratch)) for seed in range(seeds)]
-        rows, everything = count(files[0]), count(folder / f"{data.name}.csv.gz")
+        files = [ordered(data, options.data, seed, Path(scratch)) for seed in range(options.seeds)]
         return [
             line(data.name, case, [one(data, case, s, f, scratch) for s, f in enumerate(files)])
-            for case in cases(data, model, rows, everything)
+            for case in cases(data, options, count(files[0]))
         ]
 
 
@@ -126,21 +137,18 @@ def one(data: DataSet, case: Case, seed: int, source: Path, scratch: str) -> Eva
     return run_replay(settings).evaluation
 
 
-def flink(data: DataSet, folder: Path, model: Path) -> list[str]:
-    """Run seed 0 as a Flink job, at the lowest number of calls."""
+def flink(data: DataSet, options: argparse.Namespace) -> None:
+    """Run seed 0 as Flink jobs."""
     with tempfile.TemporaryDirectory() as scratch:
-        source = ordered(data, folder, 0, Path(scratch))
-        rows, everything = count(source), count(folder / f"{data.name}.csv.gz")
-        lines = []
-        for case in cases(data, model, rows, everything)[:2]:
+        source = ordered(data, options.data, 0, Path(scratch))
+        for case in cases(data, options, count(source)):
             out = Path(scratch) / secrets.token_hex(4)
             settings = job(data, source, out, 0, budget={"calls": case.calls}, **case.changes)
             outcome = run(settings, secrets.token_hex(4), lambda _: None)
             assert outcome is not None
             assert outcome.evaluation.delivery.complete
-            seconds = f"{outcome.evaluation.wall_s:.0f} s"
-            lines.append(line(data.name, case, [outcome.evaluation], f", Flink, {seconds}"))
-        return lines
+            note = f", Flink, {outcome.evaluation.wall_s:.0f} s"
+            print(line(data.name, case, [outcome.evaluation], note), flush=True)
 
 
 def count(source: Path) -> int:
@@ -166,7 +174,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("model", type=Path)
+    parser.add_argument("--large", type=Path)
     parser.add_argument("--sets", nargs="+", default=["isear", "hatespeech", "imdb"])
+    parser.add_argument("--budgets", nargs="+", default=list(BUDGETS), choices=BUDGETS)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--flink", action="store_true")
     options = parser.parse_args()
@@ -175,13 +185,10 @@ def main() -> None:
     print("|---" * (len(COLUMNS) + 3) + "|", flush=True)
     if options.flink:
         for data in chosen:
-            print("\n".join(flink(data, options.data, options.model)), flush=True)
+            flink(data, options)
         return
     with ProcessPoolExecutor(WORKERS) as pool:
-        jobs = [
-            pool.submit(replays, data, options.data, options.model, options.seeds)
-            for data in chosen
-        ]
+        jobs = [pool.submit(replays, data, options) for data in chosen]
         for made in jobs:
             print("\n".join(made.result()), flush=True)
 

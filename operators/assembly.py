@@ -82,7 +82,7 @@ def prepare_levels(settings: CascadeSettings) -> None:
     """
     for level in settings.levels:
         if isinstance(level, EncoderSettings):
-            _encoders(level.name).obtain(level)
+            _encoders(level.name).prepare(level)
 
 
 def _policy(settings: CascadeSettings) -> Policy:

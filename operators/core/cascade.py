@@ -115,6 +115,11 @@ class Cascade:
         """The release that decides now."""
         return self._release
 
+    @property
+    def on_gpu(self) -> dict[str, bool]:
+        """Which of the small levels run on a GPU, by name."""
+        return {level.name: level.on_gpu for level in self._levels}
+
     def load(self, release: Release) -> None:
         """Serve a release from the next chunk on: all of it, or none if any part does not fit.
 

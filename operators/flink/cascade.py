@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
@@ -50,6 +51,8 @@ class CascadeFunction(KeyedProcessFunction):
         self._deferred = metrics.counter("deferred")
         self._swaps = metrics.counter("swaps")
         self._rejected = metrics.counter("rejected_releases")
+        for level, on_gpu in self._cascade.on_gpu.items():
+            metrics.add_group("level", level).gauge("on_gpu", partial(int, on_gpu))
 
     def process_element(
         self, value: tuple[int, bytes], ctx: KeyedProcessFunction.Context

@@ -98,6 +98,11 @@ class LinearLevel:
         """Name of the level; prefixes its tensors in a release."""
         return self._settings.name
 
+    @property
+    def on_gpu(self) -> bool:
+        """Never: it would be slower there."""
+        return False
+
     def stage(self, tensors: Tensors) -> object:
         """Check a release's tensors and lay the weights out densely.
 

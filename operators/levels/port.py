@@ -25,6 +25,10 @@ class Level(Protocol):
     def name(self) -> str:
         """Name of the level; prefixes its tensors in a release."""
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it runs on a GPU: what came of the settings, not what they asked for."""
+
     def stage(self, tensors: Tensors) -> object:
         """Check a release's tensors and prepare them, without touching what is served.
 

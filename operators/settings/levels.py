@@ -83,6 +83,9 @@ class EncoderSettings(Section):
     """Cost of asking this level, in the unit of Table 3; only `policy: paper` reads it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes CUDA where ONNX Runtime has it; `cuda` fails where it has not."""
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    """Of the frozen part of the graph. `int8`, for CPUs, takes less time and loses a little;
+    texts are then evaluated one by one. `fp16` is for CUDA, and fails without it."""
     threads: Annotated[int, Field(ge=1, le=64)] = 1
     """CPU threads of a session. A stream job scales by subtasks first."""
     batch: Annotated[int, Field(ge=1, le=512)] = 8
@@ -104,6 +107,16 @@ class EncoderSettings(Section):
     """Remembered examples in one step."""
     buffer: Annotated[int, Field(ge=1, le=100_000)] = 8192
     """Examples remembered to learn from (a uniform sample of all)."""
+
+    @model_validator(mode="after")
+    def _precision(self) -> Self:
+        if (self.precision, self.device) in (("int8", "cuda"), ("fp16", "cpu")):
+            message = (
+                f"precision {self.precision} does not pay on {self.device}: fp16 is for cuda, "
+                "int8 for cpu, and fp32 for both"
+            )
+            raise ValueError(message)
+        return self
 
 
 def _linear_by_default(value: object) -> object:

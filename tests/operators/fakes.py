@@ -45,6 +45,7 @@ class FakeLevel:
     name: str = "fake"
     asked: list[str] = field(default_factory=list)
     served: object = None
+    on_gpu: bool = False
 
     def stage(self, tensors: Tensors) -> object:
         return dict(tensors)

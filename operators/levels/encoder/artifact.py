@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -18,7 +19,7 @@ from operators.levels.encoder.source import TOKENIZER, digest, digest_of, locate
 from operators.settings import EncoderSettings
 
 GRAPH, META, TRAINABLE = "model.onnx", "meta.json", "trainable.safetensors"
-FORMAT = 1  # raise when the export changes: graphs of another format are left alone
+FORMAT = 2  # raise when the export changes: graphs of another format are left alone
 _CACHE = Path("~/.cache/flink-online-cascade")
 
 
@@ -107,38 +108,58 @@ def obtain(settings: EncoderSettings) -> Artifact:
     """
     source = locate(settings.model, settings.revision)
     root = (settings.cache or _CACHE).expanduser() / "encoders"
-    folder = root / f"{digest(source)[:32]}-top{settings.top_layers}-v{FORMAT}"
-    if not (folder / META).is_file():
-        _export(source, folder, settings.top_layers)
-    artifact = _read(folder, source)
+    name = f"{digest(source)[:32]}-top{settings.top_layers}"
+    artifact = _found(
+        root / f"{name}-v{FORMAT}", source, lambda made: _export(source, made, settings.top_layers)
+    )
     if settings.max_tokens > artifact.meta.max_tokens:
         raise EncoderUnavailable(
             f"Encoder {settings.model!r} reads at most {artifact.meta.max_tokens} tokens.",
             f"set `max_tokens` of level {settings.name!r} to that or less.",
         )
-    return artifact
+    precision = settings.precision
+    if precision == "fp32":
+        return artifact
+    return _found(
+        root / f"{name}-{precision}-v{FORMAT}",
+        source,
+        lambda made: _reduce(artifact, precision, made),
+    )
 
 
-def _export(source: Path, folder: Path, top_layers: int) -> None:
+def _found(folder: Path, source: Path, make: Callable[[Path], None]) -> Artifact:
+    """Read an artifact, and have it made before where it is missing."""
+    if not (folder / META).is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix="making-") as scratch:
+            made = Path(scratch) / "made"
+            made.mkdir()
+            make(made)
+            try:
+                made.rename(folder)
+            except OSError:
+                if not (folder / META).is_file():  # else another process was faster
+                    raise
+    return _read(folder, source)
+
+
+def _export(source: Path, made: Path, top_layers: int) -> None:
     try:
         # torch is asked for only where a graph is missing
         from operators.levels.encoder.export import export
     except ImportError as error:
         raise EncoderUnavailable(
-            f"The graph of {source} is not in {folder}, and exporting it needs {error.name}.",
+            f"{source} was not exported yet, and exporting it needs {error.name}.",
             "pip install 'flink-online-cascade[encoder]', or copy the cache from a machine "
             "where the encoder has run.",
         ) from error
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="making-") as scratch:
-        made = Path(scratch) / "made"
-        made.mkdir()
-        export(source, made, top_layers)
-        try:
-            made.rename(folder)
-        except OSError:
-            if not (folder / META).is_file():  # else another process was faster
-                raise
+    export(source, made, top_layers)
+
+
+def _reduce(artifact: Artifact, precision: Literal["fp16", "int8"], made: Path) -> None:
+    from operators.levels.encoder.precision import reduce
+
+    reduce(artifact, precision, made)
 
 
 def write_meta(folder: Path, meta: Meta) -> None:

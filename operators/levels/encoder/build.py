@@ -7,11 +7,24 @@ from collections.abc import Callable
 from operators.levels.encoder.artifact import obtain
 from operators.levels.encoder.errors import EncoderUnavailable
 from operators.levels.encoder.learning import EncoderLearner
+from operators.levels.encoder.runtime import check_builds
 from operators.levels.encoder.serving import EncoderLevel
 from operators.levels.encoder.session import open_encoder
 from operators.settings import EncoderSettings
 
-__all__ = ["encoder_learner", "encoder_level", "obtain"]
+__all__ = ["encoder_learner", "encoder_level", "prepare"]
+
+
+def prepare(settings: EncoderSettings) -> None:
+    """Have the graph ready in the cache.
+
+    Raises
+    ------
+    EncoderUnavailable
+        If the base model is not to be had, or ONNX Runtime is installed twice.
+    """
+    check_builds()
+    obtain(settings)
 
 
 def encoder_level(settings: EncoderSettings, labels: int) -> EncoderLevel:

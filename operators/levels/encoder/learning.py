@@ -132,7 +132,12 @@ class EncoderLearner:
             return
         slots = self._memory.evenly(self._settings.finetune.batch, placed.random)
         texts, labels = self._memory.texts(slots), self._memory.labels(slots)
-        self._memory.refresh(slots, self._tuner.step(texts, labels, self._head.tensors()))
+        if self._settings.precision == "fp32":
+            embeddings = self._tuner.step(texts, labels, self._head.tensors())
+        else:  # torch's are not those that the served graph has
+            embeddings = self._encoder.embed(texts, self._bound)
+            self._tuner.step(texts, labels, self._head.tensors())
+        self._memory.refresh(slots, embeddings)
         self._load_layers()
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:

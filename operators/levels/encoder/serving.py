@@ -39,6 +39,11 @@ class EncoderLevel:
         """Name of the level; prefixes its tensors in a release."""
         return self._name
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether ONNX Runtime really runs on CUDA here."""
+        return self._encoder.on_gpu
+
     def stage(self, tensors: Tensors) -> object:
         """Check a release's tensors and copy them to the device.
 

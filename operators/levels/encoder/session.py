@@ -13,6 +13,7 @@ import onnxruntime
 
 from operators.levels.encoder.artifact import Artifact, obtain
 from operators.levels.encoder.errors import EncoderUnavailable
+from operators.levels.encoder.runtime import check_builds
 from operators.levels.encoder.tokens import Tokens, micro_batches, padded
 from operators.settings import EncoderSettings
 
@@ -43,11 +44,18 @@ class Encoder:
     def __init__(self, artifact: Artifact, settings: EncoderSettings) -> None:
         self.artifact = artifact
         self.tokens = Tokens(artifact.tokenizer, settings.max_tokens)
-        self._batch = settings.batch
+        # int8 scales what goes into a matrix by the largest number in the batch: alone, a text's
+        # embedding is its own, and one by one costs nothing there.
+        self._batch = 1 if settings.precision == "int8" else settings.batch
         self._session = _open(artifact, settings)
         self.provider: str = self._session.get_providers()[0]
         """What ONNX Runtime really runs on, whatever was asked for."""
-        _log.info("level %s runs on %s", settings.name, self.provider)
+        _log.info("level %s runs on %s, %s", settings.name, self.provider, settings.precision)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether it does."""
+        return self.provider == _CUDA
 
     @property
     def dimension(self) -> int:
@@ -56,7 +64,7 @@ class Encoder:
 
     def bind(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Weights:
         """Copy weights to the device."""
-        device = "cuda" if self.provider == _CUDA else "cpu"
+        device = "cuda" if self.on_gpu else "cpu"
         copy = onnxruntime.OrtValue.ortvalue_from_numpy
         # On a CPU an OrtValue aliases the array it is made of: what is served must not follow it.
         return {name: copy(np.array(array, order="C"), device, 0) for name, array in arrays.items()}
@@ -110,6 +118,7 @@ def open_encoder(settings: EncoderSettings) -> Encoder:
 
 
 def _open(artifact: Artifact, settings: EncoderSettings) -> Any:
+    check_builds()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
@@ -118,11 +127,19 @@ def _open(artifact: Artifact, settings: EncoderSettings) -> Any:
     possible = _CUDA in onnxruntime.get_available_providers()
     if settings.device == "cuda" and not possible:
         raise _no_cuda(settings)
-    providers = [_CUDA, _CPU] if possible and settings.device != "cpu" else [_CPU]
+    wanted = settings.device != "cpu" and settings.precision != "int8"
+    providers = [_CUDA, _CPU] if possible and wanted else [_CPU]
     session = onnxruntime.InferenceSession(str(artifact.graph), options, providers=providers)
     # A provider that is available may still not start: ONNX Runtime falls back without an error.
     if settings.device == "cuda" and session.get_providers()[0] != _CUDA:
         raise _no_cuda(settings)
+    if settings.precision == "fp16" and session.get_providers()[0] != _CUDA:
+        raise EncoderUnavailable(
+            f"Level {settings.name!r} asks for fp16, and ONNX Runtime runs on the CPU here, where "
+            "fp16 gains nothing.",
+            "set `precision: int8` or `fp32`, or install the `gpu` extra in place of `cpu` on a "
+            "machine with CUDA and cuDNN.",
+        )
     _check_inputs(session, artifact)
     return session
 

@@ -26,11 +26,12 @@ _LESSON = st.lists(
 )
 
 
-@pytest.fixture(scope="session", params=["head", "bounded memory", "top layer"])
+@pytest.fixture(scope="session", params=["head", "bounded memory", "int8", "top layer"])
 def pair(request: pytest.FixtureRequest, written: Callable[..., EncoderSettings]) -> Pair:
     kinds: dict[str, dict[str, Any]] = {
         "head": {},
         "bounded memory": {"buffer": 20, "steps": 8},
+        "int8": {"precision": "int8"},
         "top layer": {"top_layers": 1, "finetune": _FINETUNE},
     }
     chosen = written(**kinds[request.param])
