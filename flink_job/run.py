@@ -83,7 +83,7 @@ def run(
     output.prepare(job.sink)
     ensure_java()
     with running_store(job, run_id) as link:
-        spent_before = link.ledger().begin().reserved
+        link.ledger().begin()
         started = time.monotonic()
         _execute(job, link, found, on_progress)
         wall_s = time.monotonic() - started
@@ -96,7 +96,7 @@ def run(
         job,
         found,
         events_in=usage.seen if usage else None,
-        calls=count_calls() if count_calls else usage.reserved - spent_before if usage else None,
+        calls=count_calls() if count_calls else usage.reserved_here if usage else None,
         wall_s=wall_s,
         title=f"{job.task.name}: Flink run {run_id}",
     )

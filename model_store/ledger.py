@@ -19,7 +19,7 @@ _MIN_TTL_S: Final = 0.001
 
 @dataclass(frozen=True)
 class Usage:
-    """The counts of a task, over all its shards.
+    """The counts of a task, over all its shards, since the job began; `reserved` for ever.
 
     Attributes
     ----------
@@ -30,11 +30,15 @@ class Usage:
     settled
         Verdicts that the trainer has consumed.
     reserved
-        Calls to the expert that were granted, retries included.
+        Calls to the expert that were ever granted, retries included.
     retried
         Retries among them.
     disagreeing
         Audits among the settled that the expert did not confirm.
+    seen_before
+        Events that were seen under the same name before the job began.
+    reserved_before
+        Calls that were granted before it began, a part of `reserved`.
     """
 
     seen: int
@@ -43,6 +47,18 @@ class Usage:
     reserved: int
     retried: int = 0
     disagreeing: int = 0
+    seen_before: int = 0
+    reserved_before: int = 0
+
+    @property
+    def seen_ever(self) -> int:
+        """Events seen under the name, by this job and those before it."""
+        return self.seen_before + self.seen
+
+    @property
+    def reserved_here(self) -> int:
+        """Calls that were granted since the job began."""
+        return self.reserved - self.reserved_before
 
 
 class Ledger(Protocol):
@@ -52,10 +68,11 @@ class Ledger(Protocol):
     """
 
     def begin(self) -> Usage:
-        """Start counting events, deferrals and verdicts from 0, and return the counts.
+        """Start counting from 0, and return the counts.
 
         For a job that begins under a name that was used before. What was reserved stays spent,
-        and ids and answers stay remembered.
+        the events that were seen stay seen, as counts of before, and ids and answers stay
+        remembered.
         """
         ...
 
@@ -145,14 +162,18 @@ class MemoryLedger:
         self._reserved = 0
         self._retried = 0
         self._disagreeing = 0
+        self._seen_before = 0
+        self._reserved_before = 0
         self._calls: _Expiring[bool] = _Expiring(ttl_s, monotonic)
         self._answers: _Expiring[bytes] = _Expiring(ttl_s, monotonic)
 
     def begin(self) -> Usage:
         """See `Ledger.begin`."""
         with self._lock:
+            self._seen_before = self._usage().seen_ever
+            self._reserved_before = self._reserved
             self._shards.clear()
-            self._settled = self._disagreeing = 0
+            self._settled = self._disagreeing = self._retried = 0
             return self._usage()
 
     def progress(self, shard: str, *, seen: int, deferred: int) -> Usage:
@@ -206,6 +227,8 @@ class MemoryLedger:
             reserved=self._reserved,
             retried=self._retried,
             disagreeing=self._disagreeing,
+            seen_before=self._seen_before,
+            reserved_before=self._reserved_before,
         )
 
     def _reserve(self, call_id: str, cap: int | None, retry: bool) -> bool:

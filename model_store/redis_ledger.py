@@ -8,15 +8,28 @@ from model_store.errors import StoreUnavailable
 from model_store.ledger import Usage, check_progress, check_settled, check_ttl
 from model_store.redis_connection import RedisConnection, key_prefix
 
-_FIELDS: Final = ("seen", "deferred", "settled", "reserved", "retried", "disagreeing")
+# Of the hash of totals, in the order of `Usage`.
+_FIELDS: Final = (
+    "seen",
+    "deferred",
+    "settled",
+    "reserved",
+    "retried",
+    "disagreeing",
+    "seen_before",
+    "reserved_before",
+)
 _COUNTS: Final = "return redis.call('HMGET', totals, {})".format(
     ", ".join(f"'{field}'" for field in _FIELDS)
 )
 
+# Run twice, for a lost answer, it finds nothing left to add to what was before.
 _BEGIN: Final = f"""
 local totals, shards = unpack(KEYS)
+redis.call('HINCRBY', totals, 'seen_before', redis.call('HGET', totals, 'seen') or 0)
+redis.call('HSET', totals, 'reserved_before', redis.call('HGET', totals, 'reserved') or 0)
 redis.call('DEL', shards)
-redis.call('HDEL', totals, 'seen', 'deferred', 'settled', 'disagreeing')
+redis.call('HDEL', totals, 'seen', 'deferred', 'settled', 'retried', 'disagreeing')
 {_COUNTS}
 """
 

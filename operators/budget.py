@@ -32,7 +32,7 @@ class SpendingPlan:
         self._budget = budget
 
     def cap(self, seen: int) -> int | None:
-        """Calls that may have been reserved at the most once `seen` events were decided."""
+        """Calls that may have been reserved at the most once `seen` events were ever decided."""
         budget = self._budget
         if budget is None:
             return None
@@ -43,7 +43,7 @@ class SpendingPlan:
 
     def left(self, usage: Usage, events: int = 0) -> int | None:
         """Calls that can still be reserved when `events` more will have been decided."""
-        cap = self.cap(usage.seen + events)
+        cap = self.cap(usage.seen_ever + events)
         return None if cap is None else max(0, cap - committed(usage))
 
     def left_to_warm_up(self, usage: Usage, events: int = 0) -> int | None:
@@ -51,7 +51,9 @@ class SpendingPlan:
         left = self.left(usage, events)
         if left is None or self._budget is None or self._budget.calls is None:
             return left
-        return min(left, max(0, int(_WARM_UP * self._budget.calls) - committed(usage)))
+        before = usage.reserved_before
+        most = before + int(_WARM_UP * max(0, self._budget.calls - before))
+        return min(left, max(0, most - committed(usage)))
 
     def rate(self, usage: Usage, horizon: int) -> float:
         """Share of the next `horizon` events that should be sent, to be on plan after them."""
@@ -60,17 +62,21 @@ class SpendingPlan:
         events = self._budget.events
         if self._budget.calls is not None and events is not None:
             horizon = max(1, min(horizon, events - usage.seen))
-        due = self._planned(usage.seen + horizon) - committed(usage)
+        due = self._planned(usage, horizon) - committed(usage)
         return min(1.0, max(0.0, due / horizon))
 
-    def _planned(self, events: int) -> float:
+    def _planned(self, usage: Usage, horizon: int) -> float:
+        """Calls that should be committed after `horizon` more events."""
         budget = self._budget
         assert budget is not None
         if budget.calls is not None:
+            # Over this stream go the calls that those before it have left.
             assert budget.events is not None
-            progress = min(1.0, events / budget.events) if budget.events else 1.0
-            return float(budget.calls * progress**budget.pace)
+            progress = min(1.0, (usage.seen + horizon) / budget.events)
+            before = min(budget.calls, usage.reserved_before)
+            return float(before + (budget.calls - before) * progress**budget.pace)
         assert budget.share is not None
+        events = usage.seen_ever + horizon
         # Most of the burst is spent early, at a rate that falls towards the share; the rest stays
         # between the plan and the cap, so that an audit is not refused for want of a call.
         ahead = _AHEAD * budget.burst * events / (events + budget.burst) if budget.burst else 0.0
@@ -83,4 +89,4 @@ def committed(usage: Usage) -> int:
     Counted by deferrals and not by what is in flight, so that it does not depend on how far the
     expert lags behind: the same stream meets the same plan in the job and in the replay.
     """
-    return max(usage.deferred + usage.retried, usage.reserved)
+    return max(usage.reserved_before + usage.deferred + usage.retried, usage.reserved)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -267,14 +267,7 @@ class Cascade:
         except StoreError as error:
             self.ledger_error = error
             last = self._usage or Usage(seen=0, deferred=0, settled=0, reserved=0)
-            self._usage = Usage(
-                seen=last.seen + seen,
-                deferred=last.deferred + deferred,
-                settled=last.settled,
-                reserved=last.reserved,
-                retried=last.retried,
-                disagreeing=last.disagreeing,
-            )
+            self._usage = replace(last, seen=last.seen + seen, deferred=last.deferred + deferred)
 
 
 _DIGITS = 6  # of a published probability: finer differences are noise, and only make bytes

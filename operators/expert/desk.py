@@ -183,7 +183,7 @@ class ExpertDesk:
         if not names:
             return []
         try:
-            cap = self._plan.cap((await self._offload(self._ledger.usage)).seen)
+            cap = self._plan.cap((await self._offload(self._ledger.usage)).seen_ever)
             granted = await self._offload(self._ledger.reserve, names, cap, retry=retry)
         except StoreError:
             # No ledger, no call: a hard budget that can not be checked is a budget of nothing.

@@ -312,4 +312,4 @@ def test_a_replay_that_learns_leaves_the_store_of_the_job_alone(frozen: JobSetti
     assert outcome.evaluation.releases
     link = connection(job, "any")
     assert link.store().head("moderation") is None
-    assert astuple(link.ledger().usage()) == (0, 0, 0, 0, 0, 0)
+    assert not any(astuple(link.ledger().usage()))

@@ -290,9 +290,14 @@ def test_a_job_begins_at_nothing_and_what_was_spent_stays_spent(ledger: Ledger) 
     ledger.reserve(["a", "b"], 3)
     ledger.reserve(["a#2"], 3, retry=True)
     ledger.remember({"a": b"answer"})
-    begun = Usage(seen=0, deferred=0, settled=0, reserved=3, retried=1)
+    begun = Usage(seen=0, deferred=0, settled=0, reserved=3, seen_before=12, reserved_before=3)
     assert ledger.begin() == begun
     assert ledger.begin() == ledger.usage() == begun
     assert ledger.reserve(["a", "c"], 3) == [True, False]
+    assert ledger.reserve(["c"], 4) == [True]
     assert ledger.recall(["a"]) == {"a": b"answer"}
     assert ledger.progress("1", seen=2, deferred=1).seen == 2
+    usage = ledger.usage()
+    assert (usage.seen_ever, usage.reserved_here) == (14, 1)
+    ledger.begin()
+    assert (ledger.usage().seen_ever, ledger.usage().reserved_before) == (14, 4)

@@ -47,7 +47,7 @@ def test_the_plan_and_the_cap_only_grow_and_the_plan_stays_below(
     budget: BudgetSettings, seen: int, step: int
 ) -> None:
     plan = SpendingPlan(budget)
-    now, later = plan._planned(seen), plan._planned(seen + step)
+    now, later = plan._planned(used(seen), 0), plan._planned(used(seen + step), 0)
     assert 0 <= now <= later + 1e-9
     cap, cap_later = plan.cap(seen), plan.cap(seen + step)
     assert cap is not None
@@ -69,11 +69,11 @@ def test_whoever_has_spent_more_spends_less_from_now_on(
 def test_pace() -> None:
     early = SpendingPlan(BudgetSettings(calls=100, events=1000, pace=0.5))
     even = SpendingPlan(BudgetSettings(calls=100, events=1000, pace=1))
-    assert even._planned(250) == pytest.approx(25)
-    assert early._planned(250) == pytest.approx(50)
+    assert even._planned(used(250), 0) == pytest.approx(25)
+    assert early._planned(used(250), 0) == pytest.approx(50)
     for plan in (early, even):
-        assert plan._planned(0) == 0
-        assert plan._planned(1000) == plan._planned(5000) == pytest.approx(100)
+        assert plan._planned(used(0), 0) == 0
+        assert plan._planned(used(1000), 0) == plan._planned(used(5000), 0) == pytest.approx(100)
 
 
 def test_on_plan_the_rate_is_the_slope_of_the_plan() -> None:
@@ -86,10 +86,12 @@ def test_on_plan_the_rate_is_the_slope_of_the_plan() -> None:
 
 def test_a_share_starts_above_its_rate_and_settles_at_it() -> None:
     plan = SpendingPlan(BudgetSettings(share=0.1, burst=500))
-    assert 0.1 * 13 < plan._planned(10) < 0.1 * 21
+    assert 0.1 * 13 < plan._planned(used(10), 0) < 0.1 * 21
     far = 1_000_000
-    assert plan._planned(far + 1000) - plan._planned(far) == pytest.approx(100, rel=1e-3)
-    assert 0.1 * far <= plan._planned(far) <= 0.1 * (far + 500)
+    assert plan._planned(used(far + 1000), 0) - plan._planned(used(far), 0) == pytest.approx(
+        100, rel=1e-3
+    )
+    assert 0.1 * far <= plan._planned(used(far), 0) <= 0.1 * (far + 500)
     assert plan.cap(0) == 50
     assert SpendingPlan(BudgetSettings(share=0.1, burst=0)).cap(9) == 0
     assert SpendingPlan(BudgetSettings(share=0.1, burst=0)).cap(10) == 1
@@ -124,6 +126,26 @@ def test_a_part_of_the_calls_is_kept_for_when_something_was_learned() -> None:
     assert SpendingPlan(None).left_to_warm_up(used(10)) is None
 
 
+def test_a_share_goes_on_where_the_name_stopped() -> None:
+    plan = SpendingPlan(BudgetSettings(share=0.1, burst=100))
+    stopped = Usage(seen=5000, deferred=510, settled=510, reserved=510)
+    begun = Usage(
+        seen=0, deferred=0, settled=0, reserved=510, seen_before=5000, reserved_before=510
+    )
+    assert plan.left(begun) == plan.left(stopped) == 0
+    assert plan.left(begun, 100) == 10
+    assert plan.rate(begun, 1000) == plan.rate(stopped, 1000) > 0.09
+
+
+def test_what_is_left_of_the_calls_is_spread_over_the_next_stream() -> None:
+    plan = SpendingPlan(BudgetSettings(calls=100, events=1000, pace=1))
+    begun = Usage(seen=0, deferred=0, settled=0, reserved=60, seen_before=800, reserved_before=60)
+    assert plan.rate(begun, 100) == pytest.approx(0.04)
+    assert plan.left_to_warm_up(begun) == 6
+    spent = Usage(seen=0, deferred=0, settled=0, reserved=100, reserved_before=100)
+    assert plan.rate(spent, 100) == plan.left(spent) == plan.left_to_warm_up(spent) == 0
+
+
 class Spending(RuleBasedStateMachine):
     """Shards decide, calls are reserved, verdicts settle, in any order and any number of times."""
 
@@ -150,7 +172,7 @@ class Spending(RuleBasedStateMachine):
     @rule(count=st.integers(1, 40), again=st.booleans())
     def call(self, count: int, again: bool) -> None:
         start = 0 if again else self.calls
-        cap = self.plan.cap(self.ledger.usage().seen)
+        cap = self.plan.cap(self.ledger.usage().seen_ever)
         names = [f"call-{start + number}" for number in range(count)]
         self.calls = max(self.calls, start + count)
         self.ledger.reserve(names, cap)
@@ -160,15 +182,25 @@ class Spending(RuleBasedStateMachine):
         self.settled += count
         self.ledger.settle(self.settled)
 
+    @rule()
+    def begin_under_the_same_name(self) -> None:
+        before = self.ledger.usage()
+        begun = self.ledger.begin()
+        self.shards.clear()
+        self.settled = 0
+        assert begun.seen_ever == before.seen_ever
+        assert self.plan.cap(begun.seen_ever) == self.plan.cap(before.seen_ever)
+        assert committed(begun) == begun.reserved == before.reserved
+
     @invariant()
     def never_more_calls_than_the_cap(self) -> None:
         usage = self.ledger.usage()
-        cap = self.plan.cap(usage.seen)
+        cap = self.plan.cap(usage.seen_ever)
         assert cap is not None
         assert usage.reserved <= cap
         if self.budget.share is not None:
             assert usage.reserved <= math.floor(
-                self.budget.share * (usage.seen + self.budget.burst)
+                self.budget.share * (usage.seen_ever + self.budget.burst)
             )
 
 
