@@ -16,13 +16,17 @@ _FAILED_CHECKPOINTS = 10  # in a row that are no reason to restart the job
 _BUNDLE_SIZE = 1000  # records are chunks, so the bundle's time is what ends it
 
 
-def create_environment(settings: FlinkSettings, checkpoints: str) -> StreamExecutionEnvironment:
+def create_environment(
+    settings: FlinkSettings, checkpoints: str, restore: str | None = None
+) -> StreamExecutionEnvironment:
     """Make the environment: the local mini cluster, or the cluster that Flink's client names.
 
     Parameters
     ----------
     checkpoints
         URI of the folder for checkpoints.
+    restore
+        URI of the savepoint or checkpoint to start from.
     """
     configuration = Configuration()
     for name, value in {
@@ -40,11 +44,15 @@ def create_environment(settings: FlinkSettings, checkpoints: str) -> StreamExecu
         # less than a trainer's.
         "execution.checkpointing.storage": "filesystem",
         "execution.checkpointing.dir": checkpoints,
+        # A job that was given up can go on from there.
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         # The defaults, 10 min and none, restart a job because its expert is slow.
         "execution.checkpointing.timeout": _CHECKPOINT_TIMEOUT,
         "execution.checkpointing.tolerable-failed-checkpoints": str(_FAILED_CHECKPOINTS),
     }.items():
         configuration.set_string(name, value)
+    if restore is not None:
+        configuration.set_string("execution.state-recovery.path", restore)
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
     env.set_buffer_timeout(settings.bundle_time_ms)
     env.set_parallelism(settings.parallelism)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from flink_job import output
+from flink_job import output, stopping
 from flink_job.connecting import require_key, require_levels, running_store
 from flink_job.java import ensure_java
 from flink_job.outcome import Outcome, conclude
-from flink_job.settings import JobSettings
+from flink_job.settings import JobSettings, SettingsError
 from flink_job.sources.blocks import Survey, survey
 from flink_job.sources.reading import list_files
 from model_store.errors import StoreError
@@ -34,13 +34,34 @@ class Progress:
     ----------
     events
         Length of the stream in events, None if it has no end.
+    usage
+        The ledger's counts, None while the store is out of reach.
     release
-        The head release, None before the first.
+        The head release, None before the first, and while the store is out of reach.
+    stopping
+        How far the stop is that was asked for, None if none was.
+    trouble
+        Why the store is out of reach, if it is.
     """
 
     events: int | None
-    usage: Usage
+    usage: Usage | None
     release: str | None
+    stopping: str | None = None
+    trouble: str | None = None
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A run that was asked to stop.
+
+    Parameters
+    ----------
+    savepoint
+        What it can go on from; None if it was stopped before it began.
+    """
+
+    savepoint: str | None
 
 
 def run(
@@ -48,8 +69,9 @@ def run(
     run_id: str,
     on_progress: Callable[[Progress], None],
     count_calls: Callable[[], int] | None = None,
-) -> Outcome | None:
-    """Run a job to the end of its source, or until it is interrupted.
+    from_savepoint: str | None = None,
+) -> Outcome | Stopped:
+    """Run a job to the end of its source, or until Ctrl-C or SIGTERM stops it with a savepoint.
 
     Parameters
     ----------
@@ -59,10 +81,9 @@ def run(
         Called a few times a second.
     count_calls
         Counts the calls where they arrive, if the caller knows better than the ledger.
-
-    Returns
-    -------
-    The outcome, or None for a watched source, which has no end to evaluate.
+    from_savepoint
+        Path or URI of a savepoint, or of a checkpoint, of the run of that name to go on from: into
+        the same sink, and with what it has left of its budget.
 
     Raises
     ------
@@ -72,6 +93,8 @@ def run(
         If the store is out of reach when it starts. Later that only costs quality.
     JobFailed
         If Flink gave it up.
+    KeyboardInterrupt
+        If it was told to stop a second time.
     """
     found = None if job.source.watch else survey(job)
     if found is None:
@@ -80,18 +103,23 @@ def run(
         job = job.for_stream_of(found.events)
     require_key(job)
     require_levels(job)
-    output.prepare(job.sink)
+    restore = None if from_savepoint is None else _resumable(job, from_savepoint)
+    output.prepare(job.sink, go_on=restore is not None)
     ensure_java()
     with running_store(job, run_id) as link:
-        link.ledger().begin()
+        if restore is None:
+            link.ledger().begin()
+        else:
+            _require_counts(link, run_id)
         started = time.monotonic()
-        _execute(job, link, found, on_progress)
+        stopped = _execute(job, link, found, on_progress, restore)
         wall_s = time.monotonic() - started
         usage = None
         with suppress(StoreError):  # the job outlived its store; the decisions tell enough
             usage = link.ledger().usage()
-    if found is None:
-        return None
+    if stopped is not None:
+        return stopped
+    assert found is not None, "a watched source has no end"
     return conclude(
         job,
         found,
@@ -102,53 +130,85 @@ def run(
     )
 
 
+def _resumable(job: JobSettings, savepoint: str) -> str:
+    if job.store.kind == "embedded":
+        message = (
+            "--from-savepoint: an embedded store ends with its run, and with it the count of what "
+            "was spent. Operator action: use `store: {kind: redis}` for a job that is to go on."
+        )
+        raise SettingsError(message)
+    return output.savepoint_uri(savepoint)
+
+
+def _require_counts(link: StoreConnection, run_id: str) -> None:
+    usage = link.ledger().usage()
+    if usage.seen == usage.reserved == 0:
+        message = (
+            f"--cascade-run-id: the store has counted nothing for a run {run_id!r}, so what it has "
+            "left of its budget is not known. Operator action: give the name of the run that wrote "
+            "the savepoint, and the store that it used; or begin anew with another sink."
+        )
+        raise SettingsError(message)
+
+
 def _execute(
     job: JobSettings,
     link: StoreConnection,
     found: Survey | None,
     on_progress: Callable[[Progress], None],
-) -> None:
+    restore: str | None,
+) -> Stopped | None:
+    """Run the job until it has ended; None if it came to its end, and was not stopped."""
+    events = found.events if found else None
+    with stopping.on_signals() as request:
+        try:
+            client = _start(job, link, found, restore)
+        except BaseException:  # an interrupted import raises whatever it likes
+            if request.requested:
+                return Stopped(restore)
+            raise
+        request.running = True
+        stop = stopping.Stopping(lambda: _savepoint(client, job), time.monotonic)
+        result = client.get_job_execution_result()
+        store, ledger = link.store(), link.ledger()
+        while not result.done():
+            if request.requested:
+                stop.attend()
+            note = stop.note if request.requested else None
+            try:
+                progress = Progress(events, ledger.usage(), store.head(job.task.name), note)
+            except StoreError as error:
+                progress = Progress(events, None, None, note, str(error))
+            on_progress(progress)
+            time.sleep(_REFRESH_S)
+        try:
+            result.result()
+        except Exception as error:  # py4j raises one class for all that happens in the JVM
+            raise JobFailed(stopping.root_cause(error)) from error
+        stop.conclude()
+    return None if stop.savepoint is None else Stopped(stop.savepoint)
+
+
+def _start(
+    job: JobSettings, link: StoreConnection, found: Survey | None, restore: str | None
+) -> Any:
     # PyFlink starts a JVM when it is imported to any depth: only a run should pay for that.
     from flink_job import graph
     from flink_job.environment import create_environment
 
-    folder = job.sink.path / output.CHECKPOINTS
-    env = create_environment(job.flink, job.flink.checkpoints or folder.absolute().as_uri())
+    checkpoints = job.flink.checkpoints or output.uri(job.sink.path / output.CHECKPOINTS)
+    env = create_environment(job.flink, checkpoints, restore)
     graph.build(env, job, link, found.records if found else None)
-    client = env.execute_async(f"flink-cascade {job.task.name}")
-    ledger, store = link.ledger(), link.store()
-    result = client.get_job_execution_result()
-    with _stopped_on_interrupt(client, job):
-        while not result.done():
-            # The job reports its own trouble with the store; a line of progress can wait.
-            with suppress(StoreError):
-                events = found.events if found else None
-                on_progress(Progress(events, ledger.usage(), store.head(job.task.name)))
-            time.sleep(_REFRESH_S)
-    try:
-        result.result()
-    except Exception as error:  # py4j raises one class for all that happens in the JVM
-        raise JobFailed(_root_cause(error)) from error
+    return env.execute_async(f"flink-cascade {job.task.name}")
 
 
-@contextmanager
-def _stopped_on_interrupt(client: Any, job: JobSettings) -> Iterator[None]:
-    """On Ctrl-C have the job finish what it holds and commit it, then end."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        from pyflink.java_gateway import get_gateway
+def _savepoint(client: Any, job: JobSettings) -> stopping.Savepoint:
+    """Ask Flink to finish what the job holds, to commit it, and to end it."""
+    from pyflink.java_gateway import get_gateway
 
-        # PyFlink 2.3's own stop_with_savepoint calls a Java method that is gone.
-        kind = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
-        savepoints = (job.sink.path / output.SAVEPOINTS).absolute().as_uri()
-        client._j_job_client.stopWithSavepoint(True, savepoints, kind).get()  # noqa: SLF001  # as said
-
-
-def _root_cause(error: Exception) -> str:
-    causes = [
-        line.strip().removeprefix("Caused by: ")
-        for line in str(error).splitlines()
-        if line.strip().startswith("Caused by: ") or "Error: " in line
-    ]
-    return causes[-1] if causes else str(error).splitlines()[0]
+    # PyFlink 2.3's own stop_with_savepoint calls a Java method that is gone.
+    kind = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
+    folder = output.uri(job.sink.path / output.SAVEPOINTS)
+    # Without draining: that would tell the operators that their input has ended for good.
+    savepoint: stopping.Savepoint = client._j_job_client.stopWithSavepoint(False, folder, kind)  # noqa: SLF001  # as said
+    return savepoint

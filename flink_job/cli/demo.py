@@ -15,6 +15,7 @@ from flink_job.demo.answers import answers_from_file, answers_from_posts
 from flink_job.demo.behaviour import EndpointSettings
 from flink_job.demo.endpoint import RunningEndpoint, serve
 from flink_job.demo.posts import generate, write
+from flink_job.run import Stopped
 from flink_job.run import run as run_job
 from flink_job.settings import SettingsError, load_job
 
@@ -57,7 +58,9 @@ def run(
                 outcome = run_job(
                     job, new_run_id(), progress.show, lambda: endpoint.stats()["received"]
                 )
-        assert outcome is not None
+        if isinstance(outcome, Stopped):
+            _console.print("stopped; run it again for the whole of it", markup=False)
+            raise typer.Exit(1)
         show(outcome)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,8 +20,9 @@ from flink_job.cli import demo, releases
 from flink_job.cli.progress import LiveProgress
 from flink_job.evaluation import EvaluationError
 from flink_job.outcome import Outcome
+from flink_job.output import local_path
 from flink_job.replay import run_replay
-from flink_job.run import JobFailed
+from flink_job.run import JobFailed, Stopped
 from flink_job.run import run as run_job
 from flink_job.settings import JobSettings, SettingsError, load_job
 from flink_job.summary import summary_table
@@ -61,17 +63,35 @@ def run(
             help="Name under which budget and counts are kept; give it again to go on with them.",
         ),
     ] = None,
+    from_savepoint: Annotated[
+        str | None,
+        typer.Option(
+            "--from-savepoint",
+            help="Folder of the savepoint to go on from; needs --cascade-run-id, its run's name.",
+        ),
+    ] = None,
 ) -> None:
-    """Run a job on Flink, here in the local mini cluster."""
+    """Run a job on Flink, here in the local mini cluster.
+
+    Ctrl-C, or SIGTERM, stops it with a savepoint; pressed again, without one.
+    """
     with explained():
+        if from_savepoint is not None and run_id is None:
+            message = (
+                "--from-savepoint needs --cascade-run-id, the name of the run that wrote it. "
+                "Operator action: copy both from what that run printed when it was stopped."
+            )
+            raise SettingsError(message)
         settings = load_job(job)
         name = run_id or new_run_id()
         if not is_name(f"{settings.task.name}.{name}"):  # under which the ledger is kept
             message = f"--cascade-run-id: {name!r} is no name. Operator action: use {NAME_RULE}."
             raise SettingsError(message)
         with LiveProgress(console, settings) as progress:
-            outcome = run_job(settings, name, progress.show)
-        if outcome is not None:
+            outcome = run_job(settings, name, progress.show, from_savepoint=from_savepoint)
+        if isinstance(outcome, Stopped):
+            show_stopped(outcome, settings, job, name)
+        else:
             show(outcome)
 
 
@@ -112,3 +132,26 @@ def show(outcome: Outcome) -> None:
     if not outcome.evaluation.delivery.complete:
         console.print("[red]error:[/] some event has no decision, or more than one")
         raise typer.Exit(1)
+
+
+def show_stopped(stopped: Stopped, settings: JobSettings, job: Path, run_id: str) -> None:
+    """Print how to go on with a run that was stopped; one whose source has an end is not done."""
+    if stopped.savepoint is None:
+        say("stopped before it began; nothing was decided")
+    elif settings.store.kind == "embedded":
+        say(
+            f"stopped; its decisions are in {settings.sink.path}. Its embedded store is gone, and "
+            "with it the count of what was spent: use `store: {kind: redis}` for a job that is to "
+            "go on."
+        )
+    else:
+        command = ["flink-cascade", "run", str(job), "--cascade-run-id", run_id]
+        command += ["--from-savepoint", local_path(stopped.savepoint)]
+        say(f"stopped; go on with:\n{shlex.join(command)}")
+    if not settings.source.watch:
+        raise typer.Exit(1)
+
+
+def say(text: str) -> None:
+    """Print text as it is, to be copied: without markup, colours or line breaks of its own."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

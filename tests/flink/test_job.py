@@ -15,11 +15,13 @@ from flink_job.demo.answers import answers_from_posts
 from flink_job.demo.endpoint import EndpointSettings, RunningEndpoint
 from flink_job.demo.posts import LABELS, generate
 from flink_job.evaluation import read_decisions
+from flink_job.outcome import Outcome
 from flink_job.replay import run_replay
 from flink_job.run import Progress, run
 from flink_job.settings import JobSettings
 from model_store.embedded import EmbeddedRedis
-from operators.core.cascade import Cascade, Outcome
+from operators.core.cascade import Cascade
+from operators.core.cascade import Outcome as CascadeOutcome
 from operators.records import Decision, Event, Reason
 
 pytestmark = pytest.mark.flink
@@ -65,7 +67,7 @@ def test_a_failing_endpoint_loses_nothing(
         )
         outcome = run(job, "r", silent, lambda: endpoint.stats()["received"])
         stats = endpoint.stats()
-    assert outcome is not None
+    assert isinstance(outcome, Outcome)
     assert outcome.evaluation.delivery.complete
     assert Counter(d.id for d in decisions_of(job)) == Counter(p.id for p in generate(EVENTS, 5))
     dead = lines_of(job, "dead_letters")
@@ -84,7 +86,7 @@ def test_job_and_replay_decide_alike(make_job: Make, silent: Silent) -> None:
     learned = make_job()
     job_outcome = run(learned, "learn", silent)
     replay_outcome = run_replay(make_job())
-    assert job_outcome is not None
+    assert isinstance(job_outcome, Outcome)
     # Learning: the same stream, the same budget; only the loop's lag differs.
     theirs, ours = job_outcome.evaluation, replay_outcome.evaluation
     assert theirs.quality.agreement is not None
@@ -114,7 +116,7 @@ def test_a_crash_in_the_middle_loses_and_doubles_nothing(
 ) -> None:
     original, lock, calls = Cascade.decide, threading.Lock(), Counter[str]()
 
-    def crash_once(self: Cascade, shard: str, events: Sequence[Event]) -> Outcome:
+    def crash_once(self: Cascade, shard: str, events: Sequence[Event]) -> CascadeOutcome:
         with lock:
             calls["decide"] += 1
             crash = calls["decide"] == 30
@@ -126,7 +128,7 @@ def test_a_crash_in_the_middle_loses_and_doubles_nothing(
     monkeypatch.setattr(Cascade, "decide", crash_once)
     job = make_job()
     outcome = run(job, "crash", silent)
-    assert outcome is not None
+    assert isinstance(outcome, Outcome)
     assert calls["decide"] > 30  # it was restarted
     assert outcome.evaluation.delivery.complete
     usage = connection(job, "crash").ledger().usage()
@@ -141,7 +143,7 @@ def test_a_crash_in_the_middle_loses_and_doubles_nothing(
 def test_two_subtasks_share_a_budget_and_take_up_releases(make_job: Make, silent: Silent) -> None:
     job = make_job(flink={"parallelism": 2, "checkpoint_interval_s": 0.5})
     outcome = run(job, "two", silent)
-    assert outcome is not None
+    assert isinstance(outcome, Outcome)
     assert outcome.evaluation.delivery.complete
     assert outcome.evaluation.calls <= 250
     by_key: dict[str, list[str]] = {}
@@ -153,7 +155,7 @@ def test_two_subtasks_share_a_budget_and_take_up_releases(make_job: Make, silent
 def test_the_papers_policy_runs(make_job: Make, silent: Silent) -> None:
     job = make_job(policy="paper", budget=None, learning={"release_every": 8})
     outcome = run(job, "paper", silent)
-    assert outcome is not None
+    assert isinstance(outcome, Outcome)
     assert outcome.evaluation.delivery.complete
     reasons = {share.name for share in outcome.evaluation.by_reason if share.events}
     assert Reason.WARMUP in reasons
@@ -163,7 +165,7 @@ def test_an_empty_source_ends(make_job: Make, silent: Silent, tmp_path: Path) ->
     empty = tmp_path / "empty.jsonl"
     empty.write_text("", encoding="utf-8")
     outcome = run(make_job(source={"path": empty}), "empty", silent)
-    assert outcome is not None
+    assert isinstance(outcome, Outcome)
     assert outcome.evaluation.delivery.complete
     assert outcome.evaluation.delivery.decisions_out == 0
 
@@ -173,7 +175,7 @@ def test_a_trainer_of_many_megabytes_is_checkpointed(make_job: Make, silent: Sil
     task = {"name": "moderation", "labels": labels, "prompt": "Which?"}
     job = make_job(task=task, levels=[{"kind": "linear"}], budget={"calls": 800})
     outcome = run(job, "wide", silent)
-    assert outcome is not None
+    assert isinstance(outcome, Outcome)
     assert outcome.evaluation.delivery.complete
     store = connection(job, "wide").store()
     head = store.manifest("moderation", store.head("moderation") or "")
@@ -187,15 +189,18 @@ def test_a_store_that_dies_in_the_middle_degrades_and_loses_nothing(
         monkeypatch.setenv("TEST_DYING_REDIS", server.url)
         job = make_job(store={"kind": "redis", "url_env": "TEST_DYING_REDIS"})
 
-        def kill(progress: object) -> None:
-            assert isinstance(progress, Progress)
-            if progress.usage.seen >= 200 and server._process is not None:
+        trouble: set[str | None] = set()
+
+        def kill(progress: Progress) -> None:
+            trouble.add(progress.trouble)
+            if progress.usage and progress.usage.seen >= 200 and server._process is not None:
                 server._process.kill()
 
         outcome = run(job, "dying", kill)
-    assert outcome is not None
+    assert isinstance(outcome, Outcome)
     assert outcome.evaluation.delivery.complete
     assert {share.name for share in outcome.evaluation.degraded_by} >= {"ledger_unavailable"}
+    assert any(said and "Operator action" in said for said in trouble)
 
 
 def test_decisions_are_committed_while_the_source_is_read(make_job: Make, posts: Path) -> None:
@@ -203,7 +208,7 @@ def test_decisions_are_committed_while_the_source_is_read(make_job: Make, posts:
 
     def look(progress: Progress) -> None:
         if any((job.sink.path / "decisions").rglob("part-*.jsonl")):
-            visible_at.append(progress.usage.seen)
+            visible_at.append(progress.usage.seen if progress.usage else EVENTS)
 
     job = make_job(
         source={"path": posts, "block": 16, "max_lag": 0, "fields": {"key": "author"}},
@@ -219,8 +224,8 @@ def test_a_name_of_a_run_can_be_used_again(make_job: Make, silent: Silent, tmp_p
     few.write_text('{"id": "1", "text": "a", "expert": "ok"}\n', encoding="utf-8")
     job = make_job(source={"path": few})
     second = run(job, "again", silent)
-    assert first is not None
-    assert second is not None
+    assert isinstance(first, Outcome)
+    assert isinstance(second, Outcome)
     assert second.evaluation.delivery.complete
     assert second.evaluation.calls <= 1
     spent = connection(job, "again").ledger().usage().reserved

@@ -33,3 +33,21 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     for path in (tmp_path / "out", tmp_path / "out" / "deeper"):
         with pytest.raises(SettingsError, match=r"sink.path: .* can not be made"):
             output.prepare(SinkSettings(path=path))
+
+
+def test_a_run_that_goes_on_may_find_its_sink_occupied(tmp_path: Path) -> None:
+    (tmp_path / "decisions").mkdir()
+    output.prepare(SinkSettings(path=tmp_path), go_on=True)
+
+
+def test_a_savepoint_is_a_folder_with_metadata_or_a_uri(tmp_path: Path) -> None:
+    folder = tmp_path / "a b" / "savepoint-1"
+    folder.mkdir(parents=True)
+    (folder / "_metadata").touch()
+    for given in (str(folder), f"file:{folder}", output.uri(folder)):
+        assert output.savepoint_uri(given) == f"file://{folder}"
+        assert output.local_path(given) == str(folder)
+    assert output.savepoint_uri("s3://bucket/sp") == "s3://bucket/sp"
+    for wrong in (tmp_path, tmp_path / "none", folder / "_metadata"):
+        with pytest.raises(SettingsError, match=r"--from-savepoint: there is no savepoint in"):
+            output.savepoint_uri(str(wrong))

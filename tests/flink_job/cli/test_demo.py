@@ -12,6 +12,7 @@ from flink_job.cli import app, demo
 from flink_job.demo import scenario
 from flink_job.evaluation import evaluate
 from flink_job.outcome import Outcome
+from flink_job.run import Stopped
 from flink_job.settings import JobSettings, SettingsError
 from operators.assembly import build_desk
 from tests.flink_job.sources.fakes import EagerLedger
@@ -99,6 +100,15 @@ def test_the_demo_runs_its_job_against_its_endpoint(
     assert job.budget is not None
     assert job.budget.calls == 20
     assert job.source.path == tmp_path / "demo" / "posts.jsonl"
+
+
+def test_a_demo_that_is_stopped_is_not_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "run_job", lambda *_: Stopped("file:/s"))
+    result = cli("run", "--out", tmp_path / "demo", "--count", "100")
+    assert result.exit_code == 1
+    assert "stopped; run it again for the whole of it" in result.output
 
 
 def test_a_demo_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

