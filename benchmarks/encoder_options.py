@@ -1,13 +1,11 @@
 """Replays the real data sets with one option of the encoder level or of its cascade at a time.
 
-    python benchmarks/encoder_options.py exits|precision|finetune DATA_FOLDER MODEL
+    python benchmarks/encoder_options.py exits|precision DATA_FOLDER MODEL
         [--sets isear ...] [--budgets low middle high] [--seeds 2]
 
 `exits` varies the risk at which an event may leave at the linear level, `precision` that of the
-encoder's graph, and `finetune` the learning rate of its two top layers. Data, seeds and budgets are
-as in encoder_runs.py. Embeddings are computed once where no layer is tuned; with `finetune` all of
-them are, and the last column has the CPU seconds of a replay. `precision` measures the time of a
-text by itself, the graphs by turns, on one core.
+encoder's graph. Data, seeds, budgets and remembered embeddings are as in encoder_runs.py;
+`precision` also measures the CPU time of a text under each, by turns, on one core.
 """
 
 from __future__ import annotations
@@ -27,14 +25,11 @@ from encoder_runs import BUDGETS, COLUMNS, Case, count, encoder, line, one, orde
 from encoder_runs import remember_embeddings as remember
 from real_runs import SETS, DataSet
 
-from flink_job.evaluation import Evaluation
 from operators.levels.encoder.session import open_encoder
 from operators.settings import EncoderSettings
 
 RISKS = (0.0, 0.01, 0.02, 0.05, 0.1)
 PRECISIONS = ("fp32", "int8")
-RATES = (1e-4, 5e-4)
-TOP_LAYERS = 2
 TIMED_TEXTS, ROUNDS = 400, 5
 
 
@@ -43,13 +38,7 @@ def variants(option: str) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     if option == "exits":
         policies = {r: {"kind": "budgeted", "exit_risk": r} for r in RISKS}
         return {f"exit_risk {r}": ({"policy": policy}, {}) for r, policy in policies.items()}
-    if option == "precision":
-        return {precision: ({}, {"precision": precision}) for precision in PRECISIONS}
-    tuned = {"top_layers": TOP_LAYERS}
-    return {"frozen": ({}, {})} | {
-        f"{TOP_LAYERS} layers, rate {rate}": ({}, tuned | {"finetune": {"rate": rate}})
-        for rate in RATES
-    }
+    return {precision: ({}, {"precision": precision}) for precision in PRECISIONS}
 
 
 def cases(data: DataSet, options: argparse.Namespace, rows: int) -> list[Case]:
@@ -73,14 +62,8 @@ def rows_of_table(data: DataSet, options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         files = [ordered(data, options.data, seed, Path(scratch)) for seed in range(options.seeds)]
         for case in cases(data, options, count(files[0])):
-            runs: list[Evaluation] = []
-            seconds: list[float] = []
-            for seed, file in enumerate(files):
-                began_s = time.process_time()
-                runs.append(one(data, case, seed, file, scratch))
-                seconds.append(time.process_time() - began_s)
-            note = f" {statistics.mean(seconds):.0f} s |" if options.option == "finetune" else ""
-            print(line(data.name, case, runs) + note, flush=True)
+            runs = [one(data, case, seed, file, scratch) for seed, file in enumerate(files)]
+            print(line(data.name, case, runs), flush=True)
 
 
 def times(data: DataSet, options: argparse.Namespace) -> None:
@@ -116,7 +99,7 @@ def spread(milliseconds: dict[str, list[float]]) -> str:
 def main() -> None:
     """Run everything and print Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("option", choices=["exits", "precision", "finetune"])
+    parser.add_argument("option", choices=["exits", "precision"])
     parser.add_argument("data", type=Path)
     parser.add_argument("model", type=Path)
     parser.add_argument("--sets", nargs="+", default=["isear", "hatespeech"])
@@ -127,8 +110,7 @@ def main() -> None:
     if options.option == "precision":
         for data in chosen:
             times(data, options)
-    if options.option != "finetune":
-        remember()
+    remember()
     print("| data set | cascade |", " | ".join(COLUMNS), "| answered by, % |")
     print("|---" * (len(COLUMNS) + 3) + "|", flush=True)
     for data in chosen:
