@@ -55,6 +55,16 @@ def _quantize(model: onnx.ModelProto, path: Path) -> None:
 def _halve(model: onnx.ModelProto, path: Path) -> None:
     """The base model to float16; the pooling adds up hundreds of numbers, and stays float32."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
     kept = [node.name for node in model.graph.node if not node.name.startswith(_BASE_MODEL)]
-    onnx.save(convert_float_to_float16(model, keep_io_types=True, node_block_list=kept), path)
+    halved = convert_float_to_float16(model, keep_io_types=True, node_block_list=kept)
+    graph = halved.graph
+    # A tensor that two kept nodes read is cast twice under one name by some versions, and the
+    # casts stand behind what reads them.
+    once = {tuple(node.output): node for node in graph.node}
+    del graph.node[:]
+    graph.node.extend(once.values())
+    OnnxModel(halved).topological_sort()
+    onnx.checker.check_model(halved)
+    onnx.save(halved, path)
