@@ -16,8 +16,8 @@
 
 from __future__ import annotations
 
-from pyflink.common import Time, Types, WatermarkStrategy
-from pyflink.datastream import AsyncDataStream, DataStream, StreamExecutionEnvironment
+from pyflink.common import Types, WatermarkStrategy
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.datastream.connectors.number_seq import NumberSequenceSource
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment, TableDescriptor
 
@@ -25,7 +25,7 @@ from flink_job.output import DEAD_LETTERS as DEAD_LETTER_FOLDER
 from flink_job.output import DECISIONS, RELEASES
 from flink_job.settings import JobSettings
 from flink_job.sinks import write_lines
-from flink_job.sources.block_reader import BlockReader
+from flink_job.sources.block_reader import BlockReader, numbers
 from flink_job.sources.folder_reader import FolderReader
 from operators.flink.cascade import CascadeFunction
 from operators.flink.connection import StoreConnection
@@ -33,8 +33,6 @@ from operators.flink.expert import ExpertFunction
 from operators.flink.trainer import TrainerFunction
 from operators.flink.types import CHUNK, DEAD_LETTERS, DEFERRALS, LINES, VERDICTS
 
-_CHUNKS_IN_FLIGHT = 64  # of deferrals, at the expert; the number of calls is bounded by itself
-_NO_TIMEOUT = Time.milliseconds(0)  # timeouts are the client's: Flink's cost a thread a record
 _TICKS_PER_SECOND = 10  # of a watched folder: each reads one block
 
 
@@ -64,15 +62,14 @@ def build(
     )
     # decisions of the small levels, as lines; deferrals on the side
 
-    verdicts = AsyncDataStream.unordered_wait(
-        decided.get_side_output(DEFERRALS),
-        ExpertFunction(job, connection),
-        _NO_TIMEOUT,
-        _CHUNKS_IN_FLIGHT,
-        VERDICTS,
+    verdicts = (
+        decided.get_side_output(DEFERRALS)
+        .key_by(lambda chunk: chunk[0], Types.INT())
+        .process(ExpertFunction(job, connection), VERDICTS)
+        .name("expert")
+        .uid("expert")
+        .set_parallelism(job.flink.parallelism)
     )
-    verdicts.name("expert").uid("expert").set_parallelism(job.flink.parallelism)
-    verdicts.disable_chaining()  # a slow call must not hold up what needs none
     # (decisions as lines, lesson)
 
     answered = verdicts.map(lambda verdict: verdict[0], LINES)
@@ -93,13 +90,13 @@ def build(
 def _read(
     env: StreamExecutionEnvironment, job: JobSettings, connection: StoreConnection, records: int
 ) -> DataStream:
-    last = max(0, (records - 1) // job.source.block)
+    end, last = numbers(job, records)
     read = (
         env.from_source(
             NumberSequenceSource(0, last), WatermarkStrategy.no_watermarks(), "blocks", Types.LONG()
         )
         .set_parallelism(1)
-        .process(BlockReader(job, connection), CHUNK)
+        .process(BlockReader(job, connection, end), CHUNK)
         .name("read")
         .uid("read")
         .set_parallelism(1)

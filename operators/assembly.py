@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Sequence
 from types import ModuleType
@@ -13,6 +14,7 @@ from operators.audit.evidence import Evidence
 from operators.budget import SpendingPlan
 from operators.core.cascade import Cascade
 from operators.core.trainer import Trainer
+from operators.expert.calls import Calls
 from operators.expert.desk import ExpertDesk
 from operators.expert.openai_expert import OpenAIExpert, api_key
 from operators.expert.port import Expert
@@ -151,6 +153,13 @@ def build_desk(settings: CascadeSettings, ledger: Ledger) -> ExpertDesk:
         monotonic=time.monotonic,
         offload=_at_once if isinstance(ledger, MemoryLedger) else asyncio.to_thread,
     )
+
+
+def build_calls(settings: CascadeSettings, ledger: Ledger) -> Calls:
+    """The desk on an event loop of its own, beside a stream that does not wait for it."""
+    chosen = settings.expert
+    backlog = chosen.backlog if isinstance(chosen, OpenAIExpertSettings) else sys.maxsize
+    return Calls(lambda: build_desk(settings, ledger), backlog)
 
 
 async def _at_once(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

@@ -10,10 +10,11 @@ from pyflink.datastream.functions import ProcessFunction, RuntimeContext
 
 from flink_job.settings import JobSettings
 from flink_job.sources.blocks import Blocks
-from flink_job.sources.pacing import Pacer
+from flink_job.sources.pacing import Pacer, waits_at_the_end
 from operators.flink.connection import StoreConnection
-from operators.flink.types import DEAD_LETTERS
+from operators.flink.types import DEAD_LETTERS, END, TICK
 from operators.records import pack, to_json_lines
+from operators.settings import OpenAIExpertSettings
 
 _POLL_S = 0.002
 
@@ -23,10 +24,17 @@ class BlockReader(ProcessFunction):
 
     Must run with bundles of one record: what it has emitted has to be on its way while it waits
     for the loop.
+
+    Parameters
+    ----------
+    end
+        The number after the last block.
     """
 
-    def __init__(self, job: JobSettings, connection: StoreConnection) -> None:
+    def __init__(self, job: JobSettings, connection: StoreConnection, end: int) -> None:
         self._job = job
+        self._end = end
+        self._waits = last_waits(job)
         self._connection = connection
 
     def open(self, runtime_context: RuntimeContext) -> None:
@@ -36,7 +44,10 @@ class BlockReader(ProcessFunction):
         self._pacer = Pacer(ledger, self._job.source.max_lag, time.monotonic)
 
     def process_element(self, value: int, ctx: ProcessFunction.Context) -> Iterator[Any]:
-        """Read one block when it is time."""
+        """Read one block when it is time; after the last, see the stream to its end."""
+        if value >= self._end:
+            yield from self._finish(value - self._end)
+            return
         while not self._pacer.ready():
             time.sleep(_POLL_S)
         block = self._blocks.read(value)
@@ -45,3 +56,30 @@ class BlockReader(ProcessFunction):
             yield DEAD_LETTERS, to_json_lines(block.dead)
         for shard, events in block.chunks.items():
             yield shard, pack(events)
+
+    def _finish(self, turn: int) -> Iterator[tuple[int, bytes]]:
+        """Wait a while for the last answers, or tell every shard that nothing more will come."""
+        ends = turn == len(self._waits)
+        if not ends:
+            until = time.monotonic() + self._waits[turn]
+            while not (settled := self._pacer.settled()) and time.monotonic() < until:
+                time.sleep(_POLL_S)
+            if settled:
+                return
+        for shard in range(self._job.flink.shards):
+            yield shard, END if ends else TICK
+
+
+def last_waits(job: JobSettings) -> list[float]:
+    """Turns of the reader between the last block and the end, in seconds each."""
+    expert = job.expert
+    if not isinstance(expert, OpenAIExpertSettings):
+        return []
+    retry = expert.retry
+    return waits_at_the_end(retry.attempts * (expert.timeout_s + retry.longest_wait_s))
+
+
+def numbers(job: JobSettings, records: int) -> tuple[int, int]:
+    """The number after the last block of so many records, and the last number of all."""
+    end = -(-records // job.source.block)
+    return end, end + len(last_waits(job))

@@ -18,9 +18,10 @@ from flink_job.sources.blocks import to_block
 from flink_job.sources.pacing import Pacer
 from flink_job.sources.reading import Row, is_input, read_rows
 from operators.flink.connection import StoreConnection
-from operators.flink.types import BYTES, DEAD_LETTERS
+from operators.flink.types import BYTES, DEAD_LETTERS, TICK
 from operators.records import DeadLetter, pack, to_json_lines
 
+_TICK_S = 1.0  # for whatever waits along a shard to which nothing else comes
 _log = logging.getLogger(__name__)
 
 
@@ -48,11 +49,17 @@ class FolderReader(KeyedProcessFunction):
         """Declare the position."""
         self._state = runtime_context.get_state(ValueStateDescriptor("position", BYTES))
         self._rows: Iterator[Row] | None = None
+        self._clock = time.monotonic
+        self._ticked_s = self._clock()
         ledger = self._connection.ledger()
         self._pacer = Pacer(ledger, self._job.source.max_lag, time.monotonic)
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         """Read the next block, if there is one and the loop keeps up."""
+        if self._clock() - self._ticked_s >= _TICK_S:
+            self._ticked_s = self._clock()
+            for shard in range(self._job.flink.shards):
+                yield shard, TICK
         if not self._pacer.ready():
             return
         kept = self._state.value()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 
 from model_store.errors import StoreError
 from model_store.ledger import Ledger, Usage
 
 _log = logging.getLogger(__name__)
+_FIRST_WAIT_S, _LAST_WAIT_S = 0.05, 1.0
 _PATIENCE_S = 5.0  # without any progress; then the source reads on, whatever holds up the loop
 
 
@@ -45,10 +47,8 @@ class Pacer:
         except StoreError as error:
             _log.warning("reading without pacing: %s", error)
             return True
-        # After a restore the counts of the shards fall back, and the base with them.
-        self._base = usage.seen if self._base is None else min(self._base, usage.seen)
-        decided = usage.seen - self._base >= self._emitted
-        if decided and usage.deferred - usage.settled <= self._max_lag:
+        self._note(usage)
+        if self._up_to(usage, self._max_lag):
             self._last = None
             return True
         now = self._monotonic()
@@ -59,3 +59,34 @@ class Pacer:
             self._base, self._last = usage.seen - self._emitted, None
             return True
         return False
+
+    def settled(self) -> bool:
+        """Whether all that was sent on has its decision; True too if that can not be known."""
+        try:
+            usage = self._ledger.usage()
+        except StoreError as error:
+            _log.warning("ending without pacing: %s", error)
+            return True
+        self._note(usage)
+        return self._up_to(usage, 0)
+
+    def _note(self, usage: Usage) -> None:
+        # After a restore the counts of the shards fall back, and the base with them.
+        self._base = usage.seen if self._base is None else min(self._base, usage.seen)
+
+    def _up_to(self, usage: Usage, lag: int) -> bool:
+        assert self._base is not None
+        decided = usage.seen - self._base >= self._emitted
+        return decided and usage.deferred - usage.settled <= lag
+
+
+def waits_at_the_end(longest_s: float) -> list[float]:
+    """How long to wait for the last answers, bit by bit, in seconds: checkpoints fit in between.
+
+    Parameters
+    ----------
+    longest_s
+        How long an answer can take.
+    """
+    growing = [_FIRST_WAIT_S * n for n in range(1, round(_LAST_WAIT_S / _FIRST_WAIT_S))]
+    return growing + [_LAST_WAIT_S] * math.ceil(longest_s / _LAST_WAIT_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -65,34 +65,47 @@ class ExpertDesk:
         self._offload = offload
 
     async def answer(self, deferrals: Sequence[Deferral]) -> list[Verdict]:
-        """Verdicts in the order of the deferrals."""
-        names = [call_id(deferral.event) for deferral in deferrals]
-        remembered = await self._recall(names)
-        fresh = {n: d.event for n, d in zip(names, deferrals, strict=True) if n not in remembered}
-        refusals = await self._reserve(list(fresh))
-        answers = await asyncio.gather(
-            *(
-                self._ask(event, name) if refusal is None else _refused(refusal)
-                for (name, event), refusal in zip(fresh.items(), refusals, strict=True)
-            )
-        )
-        found = dict(zip(fresh, answers, strict=True))
-        await self._remember({name: answer for name, answer in found.items() if answer.label})
-        await self._forget(
-            [
-                f"{name}#{n}" if n > 1 else name
-                for name, answer in found.items()
-                if answer.label is None
-                for n in range(1, answer.calls + 1)
-            ]
-        )
-        # An event that is there twice is asked once, and paid once: the second got it for nothing.
-        verdicts = []
-        for name, deferral in zip(names, deferrals, strict=True):
-            verdicts.append(Verdict(deferral, found.get(name) or remembered[name]))
-            if name in found:
-                remembered[name] = _free(found.pop(name))
-        return verdicts
+        """Verdicts in the order of the deferrals, when all are there."""
+        verdicts = {number: verdict async for number, verdict in self.as_answered(deferrals)}
+        return [verdicts[number] for number in range(len(deferrals))]
+
+    async def as_answered(
+        self, deferrals: Sequence[Deferral]
+    ) -> AsyncIterator[tuple[int, Verdict]]:
+        """Verdicts as they come, each with the number of its deferral.
+
+        A verdict that comes is remembered: it is not asked again, whatever happens next.
+        """
+        numbers: dict[str, list[int]] = {}
+        for number, deferral in enumerate(deferrals):
+            numbers.setdefault(call_id(deferral.event), []).append(number)
+        remembered = await self._recall(list(numbers))
+        fresh = [name for name in numbers if name not in remembered]
+        refusals = await self._reserve(fresh)
+        asked = [
+            self._ask_once(deferrals[numbers[name][0]].event, name)
+            if refusal is None
+            else _refused(name, refusal)
+            for name, refusal in zip(fresh, refusals, strict=True)
+        ]
+        for name, answer in remembered.items():
+            for number in numbers[name]:
+                yield number, Verdict(deferrals[number], answer)
+        for coming in asyncio.as_completed(asked):
+            name, answer = await coming
+            # An event that is there twice is asked and paid once: the others get it for nothing.
+            for number in numbers[name]:
+                yield number, Verdict(deferrals[number], answer)
+                answer = _free(answer)
+
+    async def _ask_once(self, event: Event, name: str) -> tuple[str, Answer]:
+        answer = await self._ask(event, name)
+        if answer.label is not None:
+            await self._remember({name: answer})
+        else:
+            calls = range(1, answer.calls + 1)
+            await self._forget([f"{name}#{n}" if n > 1 else name for n in calls])
+        return name, answer
 
     async def _ask(self, event: Event, name: str) -> Answer:
         started = self._monotonic()
@@ -218,8 +231,8 @@ def _decoded(data: bytes) -> Answer | None:
         return None
 
 
-async def _refused(why: str) -> Answer:
-    return Answer(None, why)
+async def _refused(name: str, why: str) -> tuple[str, Answer]:
+    return name, Answer(None, why)
 
 
 def call_id(event: Event) -> str:

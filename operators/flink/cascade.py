@@ -15,7 +15,7 @@ from model_store.errors import StoreUnavailable
 from operators.assembly import build_cascade
 from operators.core.uptake import ReleaseUptake
 from operators.flink.connection import StoreConnection
-from operators.flink.types import BYTES, DEFERRALS
+from operators.flink.types import BYTES, DEFERRALS, END, TICK
 from operators.records import Event, pack, to_json_lines, unpack
 from operators.settings import CascadeSettings
 
@@ -60,6 +60,9 @@ class CascadeFunction(KeyedProcessFunction):
         """Decide one chunk."""
         self._take_up_release()
         number, data = value
+        if bytes(data) in (TICK, END):
+            yield DEFERRALS, (number, data)
+            return
         shard = str(number)
         if not self._cascade.knows(shard):
             kept = self._state.value()

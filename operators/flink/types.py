@@ -17,5 +17,10 @@ LINES = Types.STRING()
 VERDICTS = Types.TUPLE([LINES, BYTES])
 """(decisions as JSON lines, packed lesson)."""
 
+TICK = b""
+"""In place of a chunk's records: a look at the clock for all that wait along its shard."""
+END = b"end"
+"""In place of a chunk's records: the shard's stream ends here."""
+
 DEFERRALS = OutputTag("deferrals", CHUNK)
 DEAD_LETTERS = OutputTag("dead-letters", LINES)

@@ -39,6 +39,9 @@ class OpenAIExpertSettings(Section):
     """Name of the environment variable that holds the key, never the key itself."""
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 32
     """Calls in flight at the most, for each subtask."""
+    backlog: Annotated[int, Field(ge=1)] = 10_000
+    """Deferrals that may wait for their answer, for each subtask. What comes then gets the small
+    levels' answer at once, degraded: a flood fills no memory and holds up no event."""
     timeout_s: Annotated[float, Field(gt=0)] = 30.0
     """For one call."""
     max_tokens: Annotated[int, Field(ge=1)] = 16
