@@ -23,7 +23,7 @@ from flink_job.sources.blocks import Blocks, survey
 from model_store.ledger import MemoryLedger, Usage
 from model_store.memory import MemoryBackend
 from model_store.store import ModelStore
-from operators.assembly import build_cascade, build_desk, build_trainer
+from operators.assembly import PARTS, Parts, build_cascade, build_desk, build_trainer
 from operators.core.publisher import Publisher
 from operators.core.verdicts import to_decision, to_lesson
 from operators.records import Decision, Event, to_json_lines
@@ -45,17 +45,19 @@ class Replay:
     ----------
     store
         Where releases go; with `learning.frozen`, where the head to decide with comes from.
+    parts
+        Makes levels and policies; the product's, but in a study.
     """
 
-    def __init__(self, job: JobSettings, store: ModelStore) -> None:
+    def __init__(self, job: JobSettings, store: ModelStore, parts: Parts = PARTS) -> None:
         self._labels = job.task.labels
         self._task = job.task.name
         self._store = store
         self.ledger = MemoryLedger(ttl_s=job.store.answers_ttl_s, monotonic=time.monotonic)
-        self._cascade = build_cascade(job, self.ledger)
+        self._cascade = build_cascade(job, self.ledger, parts)
         self._desk = build_desk(job, self.ledger)
         self._publisher = Publisher(
-            self._task, build_trainer(job), store, self.ledger, job.learning
+            self._task, build_trainer(job, parts), store, self.ledger, job.learning
         )
         self._publisher.start()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -35,16 +36,10 @@ from operators.settings import (
     EncoderSettings,
     LinearSettings,
     OpenAIExpertSettings,
+    PaperSettings,
     PriceSettings,
     RetrySettings,
 )
-
-
-def build_cascade(settings: CascadeSettings, ledger: Ledger) -> Cascade:
-    """The serving side: small levels and policy, before their first release."""
-    labels = len(settings.task.labels)
-    levels = [_level(level, labels) for level in settings.levels]
-    return Cascade(settings.task, levels, _policy(settings), ledger)
 
 
 def _level(settings: LinearSettings | EncoderSettings, labels: int) -> Level:
@@ -102,26 +97,60 @@ def _target(settings: CascadeSettings) -> AgreementTarget | None:
     return AgreementTarget(target, policy.audit, policy.confidence)
 
 
-def build_trainer(settings: CascadeSettings) -> Trainer:
+def _policy_learner(settings: CascadeSettings) -> PolicyLearner:
+    if isinstance(settings.policy, BudgetedSettings):
+        return BudgetedLearner(settings.policy, len(settings.levels))
+    costs = [level.cost for level in settings.levels]
+    return PaperLearner(settings.policy, costs, len(settings.task.labels), settings.seed)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Makes the objects that the settings name. A study puts others in the place of some.
+
+    Parameters
+    ----------
+    level
+        The serving half of a small level, from its settings and the number of labels.
+    learner
+        Its learning half, from the same and a seed.
+    policy, policy_learner
+        The two halves of the deferral policy.
+    """
+
+    level: Callable[[LinearSettings | EncoderSettings, int], Level] = _level
+    learner: Callable[[LinearSettings | EncoderSettings, int, int], Learner] = _learner
+    policy: Callable[[CascadeSettings], Policy] = _policy
+    policy_learner: Callable[[CascadeSettings], PolicyLearner] = _policy_learner
+
+
+PARTS = Parts()
+
+
+def build_cascade(settings: CascadeSettings, ledger: Ledger, parts: Parts = PARTS) -> Cascade:
+    """The serving side: small levels and policy, before their first release."""
+    labels = len(settings.task.labels)
+    levels = [parts.level(level, labels) for level in settings.levels]
+    return Cascade(settings.task, levels, parts.policy(settings), ledger)
+
+
+def build_trainer(settings: CascadeSettings, parts: Parts = PARTS) -> Trainer:
     """The learning side: learners and the policy's learner, knowing nothing yet."""
     labels = len(settings.task.labels)
-    learners: Sequence[Learner] = [
-        _learner(level, labels, settings.seed + i) for i, level in enumerate(settings.levels)
-    ]
-    if isinstance(settings.policy, BudgetedSettings):
-        policy: PolicyLearner = BudgetedLearner(settings.policy, len(learners))
-        return Trainer(learners, policy, _evidence(settings.policy))
-    gates = gates_for(settings.policy, len(learners))
     learners = [
-        CachedLearner(learner, gate.cache, settings.policy.aggregate, settings.seed)
-        for learner, gate in zip(learners, gates, strict=True)
+        parts.learner(level, labels, settings.seed + i) for i, level in enumerate(settings.levels)
     ]
-    costs = [level.cost for level in settings.levels]
-    return Trainer(learners, PaperLearner(settings.policy, costs, labels, settings.seed))
+    if isinstance(settings.policy, PaperSettings):
+        gates = gates_for(settings.policy, len(learners))
+        learners = [
+            CachedLearner(learner, gate.cache, settings.policy.aggregate, settings.seed)
+            for learner, gate in zip(learners, gates, strict=True)
+        ]
+    return Trainer(learners, parts.policy_learner(settings), _evidence(settings.policy))
 
 
-def _evidence(settings: BudgetedSettings) -> Evidence | None:
-    if settings.audit == 0:
+def _evidence(settings: BudgetedSettings | PaperSettings) -> Evidence | None:
+    if isinstance(settings, PaperSettings) or settings.audit == 0:
         return None
     return Evidence(settings.audit, settings.confidence, settings.audit_window)
 

@@ -15,12 +15,12 @@ import pytest
 from model_store.ledger import MemoryLedger
 from model_store.memory import MemoryBackend
 from model_store.store import ModelStore
-from operators.assembly import build_cascade, build_desk, build_trainer
+from operators.assembly import Parts, build_cascade, build_desk, build_trainer
 from operators.core.publisher import Publisher
 from operators.core.verdicts import to_decision, to_lesson
 from operators.records import Decision, Event, Reason
 from operators.settings import CascadeSettings, OpenAIExpertSettings
-from tests.operators.fakes import memory_ledger
+from tests.operators.fakes import FakePolicy, memory_ledger
 from tests.operators.levels.checks import toy_stream
 
 LABELS = ("good", "bad", "plain")
@@ -183,3 +183,12 @@ def test_an_openai_expert_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_budget_of_calls_needs_the_length_of_the_stream() -> None:
     with pytest.raises(ValueError, match=r"budget\.events"):
         build_cascade(written(budget={"calls": 10}), memory_ledger())
+
+
+def test_a_study_can_put_another_policy_in_the_place_of_the_products() -> None:
+    policy = FakePolicy(send=frozenset({"e1"}))
+    parts = Parts(policy=lambda _: policy)
+    cascade = build_cascade(written(budget={"share": 0.5}), memory_ledger(), parts)
+    outcome = cascade.decide("0", stream(3))
+    assert [deferral.event.id for deferral in outcome.deferrals] == ["e1"]
+    assert len(policy.usages) == 1
