@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import parse_qs, urlsplit
@@ -10,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from operators.secrets import read_secret
 from operators.settings import CascadeSettings, Name, PaperSettings, RecordedExpertSettings, Section
 
 _URL_ENV = "FLINK_CASCADE_REDIS_URL"
@@ -81,7 +81,8 @@ class StoreSettings(Section):
     url: str | None = None
     """redis:// or rediss:// without a password; with one, put the URL into the environment."""
     url_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = _URL_ENV
-    """Environment variable with the URL, read where `url` is not given."""
+    """Environment variable with the URL, read where `url` is not given; the same name with _FILE
+    behind it names a file that holds it."""
     namespace: Name = "flink-cascade"
     retention: Annotated[int, Field(ge=2)] = 20
     """Releases kept."""
@@ -109,11 +110,16 @@ class StoreSettings(Section):
         SettingsError
             If neither the settings nor the environment name one.
         """
-        url = self.url or os.environ.get(self.url_env, "")
+        try:
+            url = self.url or read_secret(self.url_env)
+        except ValueError as error:
+            message = f"store.url_env: {error}"
+            raise SettingsError(message) from error
         if not url:
             message = (
                 f"store.url: not given, and the environment variable {self.url_env} is not set. "
-                "Operator action: give one of them, or use `store: {kind: embedded}`."
+                f"Operator action: give one of them, or {self.url_env}_FILE with the path of a "
+                "file that holds the URL, or use `store: {kind: embedded}`."
             )
             raise SettingsError(message)
         return url

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import msgspec
@@ -12,25 +11,27 @@ from pydantic import SecretStr
 from operators.expert.port import ExpertRefused, ExpertUnavailable, Reply
 from operators.expert.prompt import parse_label, system_message, user_message
 from operators.records import Event
+from operators.secrets import read_secret
 from operators.settings import OpenAIExpertSettings, TaskSettings
 
 _TOO_MANY, _SERVER_ERROR = 429, 500
 
 
 def api_key(settings: OpenAIExpertSettings) -> SecretStr:
-    """Read the key from the environment.
+    """Read the key from the environment, or from the file that it names.
 
     Raises
     ------
     ValueError
-        If the variable is not set, or empty.
+        If neither is set, or what is there is empty.
     """
-    key = os.environ.get(settings.api_key_env, "").strip()
-    if not key:
+    key = read_secret(settings.api_key_env)
+    if key is None:
         message = (
             f"expert.api_key_env: the environment variable {settings.api_key_env} is not set. "
-            "Operator action: export it where the job runs (any text does for an endpoint that "
-            "asks for no key)."
+            f"Operator action: export it, or {settings.api_key_env}_FILE with the path of a file "
+            "that holds the key, where the job runs (any text does for an endpoint that asks for "
+            "no key)."
         )
         raise ValueError(message)
     return SecretStr(key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from model_store.redis_backend import RedisBackend
 from model_store.redis_ledger import RedisLedger
 from model_store.store import ModelStore
 from model_store.watch import HeadWatcher
+from operators.secrets import read_secret
 
 _POLL_INTERVAL_S = 1.0
 
@@ -31,7 +31,7 @@ class StoreConnection:
     url
         URL without a password, or None to read the environment.
     url_env
-        Variable with the URL on the worker.
+        Variable with the URL on the worker; with ``_FILE`` behind it, one that names a file.
     """
 
     task: str
@@ -59,10 +59,16 @@ class StoreConnection:
         )
 
     def _url(self) -> str:
-        url = self.url or os.environ.get(self.url_env, "")
+        try:
+            url = self.url or read_secret(self.url_env)
+        except ValueError as error:
+            raise StoreMisconfigured(
+                str(error), "make it readable on every TaskManager."
+            ) from error
         if not url:
             raise StoreMisconfigured(
                 f"The environment variable {self.url_env} is not set on this worker.",
-                "set it to the Redis URL on every TaskManager.",
+                f"set it to the Redis URL, or {self.url_env}_FILE to the path of a file that holds "
+                "it, on every TaskManager.",
             )
         return url

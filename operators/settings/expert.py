@@ -36,7 +36,8 @@ class OpenAIExpertSettings(Section):
     model: Annotated[str, Field(min_length=1)]
     base_url: Annotated[str, Field(pattern=r"^https?://[^@]*$")] = "https://api.openai.com/v1"
     api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "OPENAI_API_KEY"
-    """Name of the environment variable that holds the key, never the key itself."""
+    """Name of the environment variable that holds the key, never the key itself. The same name with
+    _FILE behind it names a file that holds it."""
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 32
     """Calls in flight at the most, for each subtask."""
     backlog: Annotated[int, Field(ge=1)] = 10_000
