@@ -66,8 +66,7 @@ class RedisBackend:
 
     Notes
     -----
-    The keys, and all that an ACL user needs (``~{namespace:* ~{namespace}:tasks
-    &{namespace:*`` and ``+@read +@write +@scripting +@pubsub +@connection``):
+    An ACL user needs what is in ``docker/redis/rules.acl`` and no more. The keys:
     ``{namespace:task}:head`` (a string, and the channel of the hints), ``:sequence`` (a counter),
     ``:releases`` (ids by sequence), ``:manifests``, ``:hashes`` and ``:blobs`` (fields by id, id
     and sha256), and ``{namespace}:tasks`` (a set). Nothing expires: the server must not evict.

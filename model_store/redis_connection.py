@@ -31,7 +31,8 @@ class RedisConnection:
     ----------
     url
         ``redis://``, ``rediss://`` (TLS) or ``unix://``, with user, password and options in it as
-        `redis.Redis.from_url` reads them.
+        `redis.Redis.from_url` reads them. The server's certificate has to be valid for the host,
+        unless ``ssl_check_hostname=false`` says otherwise.
     retries
         How often a command is repeated after a lost connection or a timeout. Every command that
         goes through here may therefore run twice.
@@ -59,6 +60,10 @@ class RedisConnection:
             pool = self._client.connection_pool
             # Blobs are bytes, whatever the URL asks for.
             pool.connection_kwargs["decode_responses"] = False
+            if pool.connection_class is redis.SSLConnection:
+                # redis-py 5 takes any certificate that the authority has signed, whoever holds it.
+                trusting = pool.connection_kwargs.get("ssl_cert_reqs") == "none"
+                pool.connection_kwargs.setdefault("ssl_check_hostname", not trusting)
             # Otherwise an unknown option shows up as a TypeError in the middle of the stream.
             pool.connection_class(**pool.connection_kwargs)
         except (TypeError, ValueError, RedisError) as error:

@@ -149,62 +149,6 @@ def test_names_that_would_break_a_key_are_refused(name: str) -> None:
         RedisLedger("redis://localhost", "ns", name, 60)
 
 
-@pytest.fixture
-def user(admin: RedisConnection, redis_url: str, namespace: str) -> Iterator[Callable[..., str]]:
-    """Make a user with the rights that `RedisBackend` documents; returns its URL."""
-
-    def make(*, channels: bool) -> str:
-        admin.call(
-            lambda client: client.acl_setuser(
-                namespace,
-                enabled=True,
-                passwords=[f"+{SECRET}"],
-                keys=[f"{{{namespace}:*", f"{{{namespace}}}:tasks"],
-                channels=[f"{{{namespace}:*"] if channels else [],
-                categories=["+@read", "+@write", "+@scripting", "+@pubsub", "+@connection"],
-                reset=True,
-                reset_channels=True,
-            )
-        )
-        return f"redis://{namespace}:{SECRET}@{redis_url.rsplit('@', 1)[1]}"
-
-    yield make
-    admin.call(lambda client: client.acl_deluser(namespace))
-
-
-@pytest.mark.redis
-def test_a_user_with_the_documented_rights_can_do_everything(
-    user: Callable[..., str], namespace: str, now: Callable[[], datetime]
-) -> None:
-    url = user(channels=True)
-    with closing(RedisBackend(url, namespace)) as backend:
-        store = ModelStore(backend, now=now)
-        subscription = store.subscribe(TASK)
-        release = store.publish(TASK, WEIGHTS, parent=None, stats={}).release
-        assert any(subscription.changed() for _ in range(100_000))
-        subscription.close()
-        assert store.rollback(TASK, release)
-        assert store.tasks() == [TASK]
-        with pytest.raises(StoreUnavailable, match="NoPermission"):
-            RedisBackend(url, namespace + "-other").head(TASK)
-    with closing(RedisLedger(url, namespace, TASK, 60)) as ledger:
-        assert ledger.reserve(["a"], 1) == [True]
-        assert ledger.progress("0", seen=1, deferred=1).seen == 1
-        ledger.remember({"a": b"1"})
-        assert ledger.recall(["a"]) == {"a": b"1"}
-
-
-@pytest.mark.redis
-def test_a_user_without_the_channel_loses_the_hint_only(
-    user: Callable[..., str], namespace: str, now: Callable[[], datetime]
-) -> None:
-    with closing(RedisBackend(user(channels=False), namespace)) as backend:
-        store = ModelStore(backend, now=now)
-        manifest = store.publish(TASK, WEIGHTS, parent=None, stats={})
-        assert store.load(TASK, manifest.release)
-        assert store.rollback(TASK, manifest.release)
-
-
 @pytest.mark.redis
 def test_scripts_survive_a_server_that_forgot_them(
     admin: RedisConnection, redis_url: str, namespace: str, now: Callable[[], datetime]
