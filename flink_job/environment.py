@@ -16,6 +16,10 @@ _FAILED_CHECKPOINTS = 10  # in a row that are no reason to restart the job
 _BUNDLE_SIZE = 1000  # records are chunks, so the bundle's time is what ends it
 
 
+_PYTHON_LEVELS = {"WARN": "WARNING"}  # the others are called the same in Java and in Python
+_REPORTER_FACTORY = "org.apache.flink.metrics.prometheus.PrometheusReporterFactory"
+
+
 def create_environment(
     settings: FlinkSettings, checkpoints: str, restore: str | None = None
 ) -> StreamExecutionEnvironment:
@@ -40,6 +44,7 @@ def create_environment(
         "restart-strategy.fixed-delay.attempts": str(settings.restarts),
         "restart-strategy.fixed-delay.delay": "1 s",
         "rest.bind-port": "0",
+        "python.logging.default.level": _PYTHON_LEVELS.get(settings.log_level, settings.log_level),
         # The default keeps checkpoints in the JobManager's memory, and fails from 5 MB of state on:
         # less than a trainer's.
         "execution.checkpointing.storage": "filesystem",
@@ -49,6 +54,7 @@ def create_environment(
         # The defaults, 10 min and none, restart a job because its expert is slow.
         "execution.checkpointing.timeout": _CHECKPOINT_TIMEOUT,
         "execution.checkpointing.tolerable-failed-checkpoints": str(_FAILED_CHECKPOINTS),
+        **_metrics(settings),
     }.items():
         configuration.set_string(name, value)
     if restore is not None:
@@ -59,3 +65,16 @@ def create_environment(
     interval_ms = round(settings.checkpoint_interval_s * 1000)
     env.enable_checkpointing(interval_ms, CheckpointingMode.EXACTLY_ONCE)
     return env
+
+
+def _metrics(settings: FlinkSettings) -> dict[str, str]:
+    if settings.metrics_port is None:
+        return {}
+    reporter = "metrics.reporter.prometheus"
+    return {
+        "metrics.reporters": "prometheus",
+        f"{reporter}.factory.class": _REPORTER_FACTORY,
+        f"{reporter}.port": str(settings.metrics_port),
+        # Else `+Inf`, the last bucket of a histogram, reads `_Inf`.
+        f"{reporter}.filterLabelValueCharacters": "false",
+    }

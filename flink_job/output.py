@@ -8,7 +8,7 @@ from pathlib import Path
 from flink_job.settings import SettingsError, SinkSettings
 
 DECISIONS, DEAD_LETTERS, RELEASES = "decisions", "dead_letters", "releases"
-CHECKPOINTS, SAVEPOINTS = "checkpoints", "savepoints"
+CHECKPOINTS, SAVEPOINTS, LOGS = "checkpoints", "savepoints", "logs"
 _FILE = "file:"
 _METADATA = "_metadata"  # Flink's name for what makes a folder a savepoint
 FOLDERS = (DECISIONS, DEAD_LETTERS, RELEASES)

@@ -11,6 +11,7 @@ from typing import Any
 from flink_job import output, stopping
 from flink_job.connecting import require_key, require_levels, running_store
 from flink_job.java import ensure_java
+from flink_job.jvm import prepare_jvm
 from flink_job.outcome import Outcome, conclude
 from flink_job.settings import JobSettings, SettingsError
 from flink_job.sources.blocks import Survey, survey
@@ -106,6 +107,7 @@ def run(
     restore = None if from_savepoint is None else _resumable(job, from_savepoint)
     output.prepare(job.sink, go_on=restore is not None)
     ensure_java()
+    prepare_jvm(job.flink, job.sink.path / output.LOGS)
     with running_store(job, run_id) as link:
         if restore is None:
             link.ledger().begin()

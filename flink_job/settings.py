@@ -141,6 +141,10 @@ class FlinkSettings(Section):
     """Longest wait of a record between two Python operators."""
     restarts: Annotated[int, Field(ge=0)] = 3
     """Failures after which the job gives up."""
+    log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
+    """Of a local run, whose log is in the sink's folder. A cluster has its own setting."""
+    metrics_port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    """Where a local run shows its metrics to Prometheus. A cluster has its own setting."""
 
 
 class JobSettings(CascadeSettings):

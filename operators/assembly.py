@@ -155,8 +155,15 @@ def _evidence(settings: BudgetedSettings | PaperSettings) -> Evidence | None:
     return Evidence(settings.audit, settings.confidence, settings.audit_window)
 
 
-def build_desk(settings: CascadeSettings, ledger: Ledger) -> ExpertDesk:
+def build_desk(
+    settings: CascadeSettings, ledger: Ledger, on_error: Callable[[str], None] = lambda _: None
+) -> ExpertDesk:
     """The expert with its retries and its budget. Call it on the event loop that will use it.
+
+    Parameters
+    ----------
+    on_error
+        Told the kind of each call that failed.
 
     Raises
     ------
@@ -181,14 +188,23 @@ def build_desk(settings: CascadeSettings, ledger: Ledger) -> ExpertDesk:
         sleep=asyncio.sleep,
         monotonic=time.monotonic,
         offload=_at_once if isinstance(ledger, MemoryLedger) else asyncio.to_thread,
+        on_error=on_error,
     )
 
 
-def build_calls(settings: CascadeSettings, ledger: Ledger) -> Calls:
-    """The desk on an event loop of its own, beside a stream that does not wait for it."""
+def build_calls(
+    settings: CascadeSettings, ledger: Ledger, on_error: Callable[[str], None] = lambda _: None
+) -> Calls:
+    """The desk on an event loop of its own, beside a stream that does not wait for it.
+
+    Parameters
+    ----------
+    on_error
+        See `build_desk`; called in the loop's thread.
+    """
     chosen = settings.expert
     backlog = chosen.backlog if isinstance(chosen, OpenAIExpertSettings) else sys.maxsize
-    return Calls(lambda: build_desk(settings, ledger), backlog)
+    return Calls(lambda: build_desk(settings, ledger, on_error), backlog)
 
 
 async def _at_once(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

@@ -23,6 +23,7 @@ _MADE_BY_RUN = {
     *output.FOLDERS,
     output.CHECKPOINTS,
     output.SAVEPOINTS,
+    output.LOGS,
     "report.html",
     "summary.json",
 }

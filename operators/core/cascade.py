@@ -19,6 +19,7 @@ from operators.records import Decision, Deferral, Event, Exposure, Opinion, Reas
 from operators.settings import TaskSettings
 
 STATE_VERSION = 2
+_NOTHING = Usage(seen=0, deferred=0, settled=0, reserved=0)
 
 
 class ShardState(msgspec.Struct, frozen=True):
@@ -52,6 +53,7 @@ class Staged:
     """A release that was checked against a cascade and made ready for it."""
 
     release: str
+    created_unix_s: float
     levels: Sequence[object]
     policy: object
 
@@ -109,6 +111,8 @@ class Cascade:
         self._shards: dict[str, ShardState] = {}
         self.ledger_error: StoreError | None = None
         """Why the last report to the ledger failed, if it did."""
+        self.release_created_unix_s = 0.0
+        """When the release that decides now was made; 0 before the first."""
 
     @property
     def release(self) -> str | None:
@@ -119,6 +123,11 @@ class Cascade:
     def on_gpu(self) -> dict[str, bool]:
         """Which of the small levels run on a GPU, by name."""
         return {level.name: level.on_gpu for level in self._levels}
+
+    @property
+    def usage(self) -> Usage:
+        """The counts of the whole run, as of the last chunk."""
+        return self._usage or _NOTHING
 
     def load(self, release: Release) -> None:
         """Serve a release from the next chunk on: all of it, or none if any part does not fit.
@@ -142,6 +151,7 @@ class Cascade:
         """
         return Staged(
             release.manifest.release,
+            release.manifest.created.timestamp(),
             [level.stage(under(level.name, release.tensors)) for level in self._levels],
             self._policy.stage(under(PREFIX, release.tensors)),
         )
@@ -152,6 +162,7 @@ class Cascade:
             level.swap(weights)
         self._policy.swap(staged.policy)
         self._release = staged.release
+        self.release_created_unix_s = staged.created_unix_s
 
     def knows(self, shard: str) -> bool:
         """Whether this object has met the shard since it was made."""
@@ -255,7 +266,7 @@ class Cascade:
                 self._usage = self._ledger.usage()
             except StoreError as error:
                 self.ledger_error = error
-                return Usage(seen=0, deferred=0, settled=0, reserved=0)
+                return _NOTHING
         return self._usage
 
     def _report(self, shard: str, seen: int, deferred: int) -> None:
@@ -266,7 +277,7 @@ class Cascade:
             self.ledger_error = None
         except StoreError as error:
             self.ledger_error = error
-            last = self._usage or Usage(seen=0, deferred=0, settled=0, reserved=0)
+            last = self.usage
             self._usage = replace(last, seen=last.seen + seen, deferred=last.deferred + deferred)
 
 

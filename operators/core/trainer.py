@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -68,6 +68,11 @@ class Trainer:
     def settled(self) -> int:
         """Verdicts consumed so far, those without a label included."""
         return self._counts.settled
+
+    @property
+    def agreement(self) -> Mapping[str, float]:
+        """Each level's agreement with the expert over the last annotations, before learning."""
+        return self._counts.agreement
 
     @property
     def evidence(self) -> Evidence | None:

@@ -37,6 +37,8 @@ class ExpertDesk:
         Waiting and the clock, in seconds.
     offload
         Runs a call of the ledger that may block where it does not hold up the calls in flight.
+    on_error
+        Told the kind of each call that failed, also of one that is tried again.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class ExpertDesk:
         sleep: Callable[[float], Awaitable[None]],
         monotonic: Callable[[], float],
         offload: Callable[..., Awaitable[Any]] = asyncio.to_thread,
+        on_error: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._expert = expert
         self._labels = labels
@@ -63,6 +66,7 @@ class ExpertDesk:
         self._sleep = sleep
         self._monotonic = monotonic
         self._offload = offload
+        self._on_error = on_error
 
     async def answer(self, deferrals: Sequence[Deferral]) -> list[Verdict]:
         """Verdicts in the order of the deferrals, when all are there."""
@@ -123,6 +127,7 @@ class ExpertDesk:
                     reply = await self._expert.ask(event)
             except ExpertError as error:
                 paid.add(error.tokens_in, error.tokens_out)
+                self._on_error(error.kind)
                 raise
             paid.add(reply.tokens_in, reply.tokens_out)
             return reply.label

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
@@ -15,6 +14,7 @@ from model_store.errors import StoreUnavailable
 from operators.assembly import build_cascade
 from operators.core.uptake import ReleaseUptake
 from operators.flink.connection import StoreConnection
+from operators.flink.telemetry import CascadeTelemetry
 from operators.flink.types import BYTES, DEFERRALS, END, TICK
 from operators.records import Event, pack, to_json_lines, unpack
 from operators.settings import CascadeSettings
@@ -39,20 +39,16 @@ class CascadeFunction(KeyedProcessFunction):
         self._state = runtime_context.get_state(ValueStateDescriptor("shard", BYTES))
         store = self._connection.store()
         self._cascade = build_cascade(self._settings, self._connection.ledger())
+        watcher = self._connection.watcher(store)
         self._uptake = ReleaseUptake(
             self._connection.task,
             self._cascade,
             store,
-            self._connection.watcher(store),
+            watcher,
             ThreadPoolExecutor(1, thread_name_prefix="release"),
         )
-        metrics = runtime_context.get_metrics_group().add_group("cascade")
-        self._events = metrics.counter("events")
-        self._deferred = metrics.counter("deferred")
-        self._swaps = metrics.counter("swaps")
-        self._rejected = metrics.counter("rejected_releases")
-        for level, on_gpu in self._cascade.on_gpu.items():
-            metrics.add_group("level", level).gauge("on_gpu", partial(int, on_gpu))
+        group = runtime_context.get_metrics_group()
+        self._telemetry = CascadeTelemetry(group, self._settings, self._cascade, watcher)
 
     def process_element(
         self, value: tuple[int, bytes], ctx: KeyedProcessFunction.Context
@@ -70,8 +66,7 @@ class CascadeFunction(KeyedProcessFunction):
         events = unpack(bytes(data), Event)
         outcome = self._cascade.decide(shard, events)
         self._state.update(self._cascade.snapshot(shard))
-        self._events.inc(len(events))
-        self._deferred.inc(len(outcome.deferrals))
+        self._telemetry.chunk(len(events), outcome)
         if self._cascade.ledger_error is not None:
             _log.warning("ledger out of reach, going by own counts: %s", self._cascade.ledger_error)
         if outcome.deferrals:
@@ -87,11 +82,11 @@ class CascadeFunction(KeyedProcessFunction):
         if isinstance(taken.error, StoreUnavailable):
             _log.warning("release %s not loaded yet: %s", taken.release, taken.error)
         elif taken.error is not None:
-            self._rejected.inc()
+            self._telemetry.rejected.add()
             serving = self._cascade.release
             _log.error("release %s rejected, %s stays: %s", taken.release, serving, taken.error)
         else:
-            self._swaps.inc()
+            self._telemetry.swaps.add()
 
     def close(self) -> None:
         """End the subscription."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ from operators.assembly import build_calls
 from operators.core.verdicts import to_decision, to_lesson
 from operators.expert.calls import Answered
 from operators.flink.connection import StoreConnection
+from operators.flink.telemetry import ExpertTelemetry
 from operators.flink.types import BYTES, END, TICK
 from operators.records import Deferral, pack, to_json_lines, unpack
 from operators.settings import CascadeSettings, RecordedExpertSettings
@@ -39,7 +41,9 @@ class ExpertFunction(KeyedProcessFunction):
         self._pending = runtime_context.get_map_state(
             MapStateDescriptor("pending", Types.STRING(), BYTES)
         )
-        self._calls = build_calls(self._settings, self._connection.ledger())
+        self._telemetry = ExpertTelemetry(runtime_context.get_metrics_group(), time.monotonic)
+        ledger = self._connection.ledger()
+        self._calls = build_calls(self._settings, ledger, self._telemetry.call_failed)
         # A record is at hand at once: there is nothing to come back for.
         self._at_once = isinstance(self._settings.expert, RecordedExpertSettings)
         self._known: set[str] = set()
@@ -55,6 +59,7 @@ class ExpertFunction(KeyedProcessFunction):
             fresh = {uuid.uuid4().hex: deferral for deferral in unpack(data, Deferral)}
             for name, deferral in fresh.items():
                 self._pending.put(name, pack([deferral]))
+            self._telemetry.taken(fresh)
             self._calls.hand_over(shard, fresh)
         # At its end a stream has nothing else to do, and timers do not outlive it.
         wait = self._at_once or data == END
@@ -80,6 +85,7 @@ class ExpertFunction(KeyedProcessFunction):
         if shard not in self._known:
             self._known.add(shard)
             held = {name: unpack(bytes(data), Deferral)[0] for name, data in self._pending.items()}
+            self._telemetry.taken(held)
             self._calls.hand_over(shard, held)
 
     def _emit(self, answered: Answered) -> Iterator[tuple[str, bytes]]:
@@ -87,6 +93,7 @@ class ExpertFunction(KeyedProcessFunction):
             return
         for name, _ in answered:
             self._pending.remove(name)
+        self._telemetry.answered(answered)
         labels = self._settings.task.labels
         verdicts = [verdict for _, verdict in answered]
         decisions = [to_decision(verdict, labels) for verdict in verdicts]

@@ -12,6 +12,7 @@ from pyflink.datastream.state import ListStateDescriptor, ValueStateDescriptor
 from operators.assembly import build_trainer
 from operators.core.publisher import Publisher
 from operators.flink.connection import StoreConnection
+from operators.flink.telemetry import TrainerTelemetry
 from operators.flink.types import BYTES
 from operators.records import Lesson, unpack
 from operators.settings import CascadeSettings
@@ -36,9 +37,7 @@ class TrainerFunction(KeyedProcessFunction):
         """Declare the state; it can be read only with the first lesson."""
         self._snapshot = runtime_context.get_state(ValueStateDescriptor("snapshot", BYTES))
         self._lessons = runtime_context.get_list_state(ListStateDescriptor("lessons", BYTES))
-        metrics = runtime_context.get_metrics_group().add_group("trainer")
-        self._annotations = metrics.counter("annotations")
-        self._releases = metrics.counter("releases")
+        self._telemetry = TrainerTelemetry(runtime_context.get_metrics_group(), self._settings)
 
     def process_element(
         self, value: tuple[str, bytes], ctx: KeyedProcessFunction.Context
@@ -49,11 +48,10 @@ class TrainerFunction(KeyedProcessFunction):
         published = publisher.published
         publisher.take(lesson)
         self._keep(bytes(value[1]), publisher.adopted)
-        self._annotations.inc(len(lesson.annotations))
+        self._telemetry.lesson(lesson)
         if publisher.error is not None:
             _log.warning("model store: %s", publisher.error)
         if publisher.published > published:
-            self._releases.inc()
             yield json.dumps({"release": publisher.parent, **self._trainer.stats()})
 
     def _start(self) -> Publisher:
@@ -73,6 +71,7 @@ class TrainerFunction(KeyedProcessFunction):
             publisher.learn(lesson)
         self._logged, self._adopted = len(lessons), 0
         publisher.start()
+        self._telemetry.watch(self._trainer, publisher)
         self._publisher = publisher
         return publisher
 
