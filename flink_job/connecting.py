@@ -91,3 +91,31 @@ def require_levels(job: JobSettings) -> None:
         prepare_levels(job)
     except EncoderUnavailable as error:
         raise SettingsError(f"levels: {error}") from error
+
+
+def begin_counts(link: StoreConnection, *, go_on: bool) -> None:
+    """Begin to count what a run spends, or see to it that what it spent before is known.
+
+    Parameters
+    ----------
+    go_on
+        Whether the run goes on from a savepoint.
+
+    Raises
+    ------
+    SettingsError
+        If there is nothing of the run to go on with.
+    model_store.errors.StoreError
+        If the store is out of reach.
+    """
+    if not go_on:
+        link.ledger().begin()
+        return
+    usage = link.ledger().usage()
+    if usage.seen == usage.reserved == 0:
+        message = (
+            f"--cascade-run-id: the store has counted nothing for a run {link.run!r}, so what it "
+            "has left of its budget is not known. Operator action: give the name of the run that "
+            "wrote the savepoint, and the store that it used; or begin anew with another sink."
+        )
+        raise SettingsError(message)

@@ -13,6 +13,7 @@ _CHECKPOINT_TIMEOUT = (
     "1 h"  # checkpoints wait for the expert's calls, which may hang and be retried
 )
 _FAILED_CHECKPOINTS = 10  # in a row that are no reason to restart the job
+_RESTORE = "execution.state-recovery.path"
 _BUNDLE_SIZE = 1000  # records are chunks, so the bundle's time is what ends it
 
 
@@ -23,7 +24,7 @@ _REPORTER_FACTORY = "org.apache.flink.metrics.prometheus.PrometheusReporterFacto
 def create_environment(
     settings: FlinkSettings, checkpoints: str, restore: str | None = None
 ) -> StreamExecutionEnvironment:
-    """Make the environment: the local mini cluster, or the cluster that Flink's client names.
+    """Make the environment of the local mini cluster.
 
     Parameters
     ----------
@@ -32,19 +33,44 @@ def create_environment(
     restore
         URI of the savepoint or checkpoint to start from.
     """
-    configuration = Configuration()
-    for name, value in {
+    options = _job_options(settings, checkpoints) | {
         # Workers would start whatever `python` is in the PATH.
         "python.executable": sys.executable,
         "python.client.executable": sys.executable,
+        "rest.bind-port": "0",
+        "python.logging.default.level": _PYTHON_LEVELS.get(settings.log_level, settings.log_level),
+        **_metrics(settings),
+    }
+    if restore is not None:
+        options[_RESTORE] = restore
+    return _environment(settings, options)
+
+
+def create_cluster_environment(
+    settings: FlinkSettings, checkpoints: str
+) -> StreamExecutionEnvironment:
+    """Make the environment of the cluster that Flink's client was told, inside that client.
+
+    What says where and in which Python the job runs, and from which savepoint, is the client's.
+    """
+    return _environment(settings, _job_options(settings, checkpoints))
+
+
+def restored_from(env: StreamExecutionEnvironment) -> str | None:
+    """The savepoint or checkpoint that the job of an environment goes on from."""
+    options = env._j_stream_execution_environment.getConfiguration().toMap()  # noqa: SLF001  # no public way
+    savepoint = options.get(_RESTORE)
+    return None if savepoint is None else str(savepoint)
+
+
+def _job_options(settings: FlinkSettings, checkpoints: str) -> dict[str, str]:
+    return {
         "python.fn-execution.bundle.size": str(_BUNDLE_SIZE),
         "python.fn-execution.bundle.time": str(settings.bundle_time_ms),
         # The default retries for ever, which looks like a job that hangs.
         "restart-strategy.type": "fixed-delay" if settings.restarts else "none",
         "restart-strategy.fixed-delay.attempts": str(settings.restarts),
         "restart-strategy.fixed-delay.delay": "1 s",
-        "rest.bind-port": "0",
-        "python.logging.default.level": _PYTHON_LEVELS.get(settings.log_level, settings.log_level),
         # The default keeps checkpoints in the JobManager's memory, and fails from 5 MB of state on:
         # less than a trainer's.
         "execution.checkpointing.storage": "filesystem",
@@ -54,14 +80,18 @@ def create_environment(
         # The defaults, 10 min and none, restart a job because its expert is slow.
         "execution.checkpointing.timeout": _CHECKPOINT_TIMEOUT,
         "execution.checkpointing.tolerable-failed-checkpoints": str(_FAILED_CHECKPOINTS),
-        **_metrics(settings),
-    }.items():
+    }
+
+
+def _environment(settings: FlinkSettings, options: dict[str, str]) -> StreamExecutionEnvironment:
+    configuration = Configuration()
+    for name, value in options.items():
         configuration.set_string(name, value)
-    if restore is not None:
-        configuration.set_string("execution.state-recovery.path", restore)
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
     env.set_buffer_timeout(settings.bundle_time_ms)
     env.set_parallelism(settings.parallelism)
+    # Else it goes by the parallelism, and a savepoint can not be restored with another one.
+    env.set_max_parallelism(settings.max_parallelism)
     interval_ms = round(settings.checkpoint_interval_s * 1000)
     env.enable_checkpointing(interval_ms, CheckpointingMode.EXACTLY_ONCE)
     return env

@@ -95,6 +95,7 @@ def _read(
         env.from_source(
             NumberSequenceSource(0, last), WatermarkStrategy.no_watermarks(), "blocks", Types.LONG()
         )
+        .uid("blocks")
         .set_parallelism(1)
         .process(BlockReader(job, connection, end), CHUNK)
         .name("read")
@@ -115,10 +116,10 @@ def _watch(
         "rows-per-second", str(_TICKS_PER_SECOND)
     )
     schema = Schema.new_builder().column("tick", DataTypes.INT()).build()
-    source = tables.from_descriptor(ticks.schema(schema).build())
+    ticking = tables.to_data_stream(tables.from_descriptor(ticks.schema(schema).build()))
+    _name_planned(ticking, "ticks")
     return (
-        tables.to_data_stream(source)
-        .key_by(lambda _: 0, Types.INT())
+        ticking.key_by(lambda _: 0, Types.INT())
         .process(FolderReader(job, connection), CHUNK)
         .name("read")
         .uid("read")
@@ -134,3 +135,17 @@ def _one_record_a_bundle(stream: DataStream) -> None:
     transformation = stream._j_data_stream.getTransformation()  # noqa: SLF001  # no public way
     operator = transformation.getOperatorFactory().getOperator()
     operator.getConfiguration().setString("python.fn-execution.bundle.size", "1")
+
+
+def _name_planned(stream: DataStream, prefix: str) -> None:
+    """Give stable uids to the operators that the table planner made for a stream.
+
+    The planner numbers them by what else it has planned, and a savepoint finds its state by uid.
+    """
+    waiting, number = [stream._j_data_stream.getTransformation()], 0  # noqa: SLF001  # no public way
+    while waiting:
+        planned = waiting.pop()
+        if planned.getUid() is None:
+            planned.setUid(f"{prefix}-{number}")
+        number += 1
+        waiting.extend(planned.getInputs())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flink_job import output, stopping
-from flink_job.connecting import require_key, require_levels, running_store
+from flink_job.connecting import begin_counts, require_key, require_levels, running_store
 from flink_job.java import ensure_java
 from flink_job.jvm import prepare_jvm
 from flink_job.outcome import Outcome, conclude
@@ -109,10 +109,7 @@ def run(
     ensure_java()
     prepare_jvm(job.flink, job.sink.path / output.LOGS)
     with running_store(job, run_id) as link:
-        if restore is None:
-            link.ledger().begin()
-        else:
-            _require_counts(link, run_id)
+        begin_counts(link, go_on=restore is not None)
         started = time.monotonic()
         stopped = _execute(job, link, found, on_progress, restore)
         wall_s = time.monotonic() - started
@@ -140,17 +137,6 @@ def _resumable(job: JobSettings, savepoint: str) -> str:
         )
         raise SettingsError(message)
     return output.savepoint_uri(savepoint)
-
-
-def _require_counts(link: StoreConnection, run_id: str) -> None:
-    usage = link.ledger().usage()
-    if usage.seen == usage.reserved == 0:
-        message = (
-            f"--cascade-run-id: the store has counted nothing for a run {run_id!r}, so what it has "
-            "left of its budget is not known. Operator action: give the name of the run that wrote "
-            "the savepoint, and the store that it used; or begin anew with another sink."
-        )
-        raise SettingsError(message)
 
 
 def _execute(

@@ -133,6 +133,9 @@ class FlinkSettings(Section):
     shards: Annotated[int, Field(ge=1, le=32_768)] = 8
     """Parts of the stream that keep their order and their state. Fixed for the life of the job;
     take many more than subtasks."""
+    max_parallelism: Annotated[int, Field(ge=1, le=32_768)] = 128
+    """The most subtasks that a savepoint can ever be restored with. Fixed for the life of the
+    job."""
     checkpoint_interval_s: Annotated[float, Field(ge=0.01, le=86_400)] = 2.0
     """Decisions become visible in the sink with each checkpoint."""
     checkpoints: str | None = None
@@ -145,6 +148,14 @@ class FlinkSettings(Section):
     """Of a local run, whose log is in the sink's folder. A cluster has its own setting."""
     metrics_port: Annotated[int, Field(ge=1, le=65_535)] | None = None
     """Where a local run shows its metrics to Prometheus. A cluster has its own setting."""
+
+    @model_validator(mode="after")
+    def _subtasks_have_shards(self) -> Self:
+        for limit in ("shards", "max_parallelism"):
+            if self.parallelism > getattr(self, limit):
+                message = f"`parallelism` is more than `{limit}`; take a higher `{limit}`"
+                raise ValueError(message)
+        return self
 
 
 class JobSettings(CascadeSettings):

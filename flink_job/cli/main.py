@@ -16,15 +16,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from flink_job.checking import check_job
-from flink_job.cli import demo, releases
+from flink_job.cli import demo, releases, submit
 from flink_job.cli.progress import LiveProgress
 from flink_job.evaluation import EvaluationError
+from flink_job.jobmanager import JobManagerError
 from flink_job.outcome import Outcome
 from flink_job.output import local_path
 from flink_job.replay import run_replay
 from flink_job.run import JobFailed, Stopped
 from flink_job.run import run as run_job
 from flink_job.settings import JobSettings, SettingsError, load_job
+from flink_job.submission import SubmissionFailed
 from flink_job.summary import summary_table
 from model_store.errors import StoreError
 from model_store.names import NAME_RULE, is_name
@@ -36,10 +38,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command()(submit.submit)
+app.command()(submit.stop)
 app.add_typer(releases.app, name="releases", help="List, show and roll back releases.")
 app.add_typer(demo.app, name="demo", help="Run the whole system on generated posts.")
 
 console = Console()
+_EXPLAINED = (
+    SettingsError,
+    StoreError,
+    EvaluationError,
+    JobFailed,
+    JobManagerError,
+    SubmissionFailed,
+    OSError,
+)
 JobFile = Annotated[Path, typer.Argument(help="The job's YAML.", dir_okay=False)]
 
 
@@ -48,7 +61,7 @@ def explained() -> Iterator[None]:
     """Show an error that the user can mend as its message alone, and exit with status 2."""
     try:
         yield
-    except (SettingsError, StoreError, EvaluationError, JobFailed, OSError) as error:
+    except _EXPLAINED as error:
         console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         raise typer.Exit(2) from error
 
@@ -76,14 +89,8 @@ def run(
     Ctrl-C, or SIGTERM, stops it with a savepoint; pressed again, without one.
     """
     with explained():
-        if from_savepoint is not None and run_id is None:
-            message = (
-                "--from-savepoint needs --cascade-run-id, the name of the run that wrote it. "
-                "Operator action: copy both from what that run printed when it was stopped."
-            )
-            raise SettingsError(message)
+        name = run_name_of(run_id, from_savepoint) or new_run_id()
         settings = load_job(job)
-        name = run_id or new_run_id()
         if not is_name(f"{settings.task.name}.{name}"):  # under which the ledger is kept
             message = f"--cascade-run-id: {name!r} is no name. Operator action: use {NAME_RULE}."
             raise SettingsError(message)
@@ -118,6 +125,23 @@ def check(job: JobFile) -> None:
 def schema() -> None:
     """Print the JSON schema of a job's YAML."""
     typer.echo(json.dumps(JobSettings.model_json_schema(), indent=2))
+
+
+def run_name_of(run_id: str | None, from_savepoint: str | None) -> str | None:
+    """The run's name as it was given.
+
+    Raises
+    ------
+    SettingsError
+        If there is none, and the run is to go on from a savepoint.
+    """
+    if from_savepoint is not None and run_id is None:
+        message = (
+            "--from-savepoint needs --cascade-run-id, the name of the run that wrote it. "
+            "Operator action: copy both from what that run printed."
+        )
+        raise SettingsError(message)
+    return run_id
 
 
 def new_run_id() -> str:

@@ -1,0 +1,47 @@
+"""The graph as Flink sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flink_job.connecting import connection
+from flink_job.settings import JobSettings
+
+pytestmark = pytest.mark.flink
+Make = Callable[..., JobSettings]
+# What PyFlink puts in between to pick a side output or a key: it has no state.
+STATELESS = {"Map", "_stream_key_by_map_operator"}
+
+
+def nodes(job: JobSettings, records: int | None) -> list[Any]:
+    from flink_job import graph
+    from flink_job.environment import create_environment
+
+    env = create_environment(job.flink, "file:///nowhere")
+    graph.build(env, job, connection(job, "r"), records)
+    built = env._j_stream_execution_environment.getStreamGraph(False)
+    return list(built.getStreamNodes().toArray())
+
+
+@pytest.mark.parametrize("watch", [False, True])
+def test_every_operator_is_found_again_by_a_savepoint(
+    make_job: Make, tmp_path: Path, watch: bool
+) -> None:
+    job = make_job(
+        source={"path": tmp_path, "watch": watch},
+        budget={"share": 0.1},
+        flink={"parallelism": 2, "max_parallelism": 64},
+    )
+    found = nodes(job, None if watch else 10)
+    uids = [n.getTransformationUID() for n in found if n.getOperatorName() not in STATELESS]
+    assert None not in uids
+    assert len(uids) == len(set(uids))
+    assert {"cascade", "expert", "trainer", "read", "decisions-sink"} <= set(uids)
+    assert {n.getMaxParallelism() for n in found} == {64}
+    # The planner counts what it plans in a JVM: a second graph has the same uids all the same.
+    again = nodes(job, None if watch else 10)
+    assert {n.getTransformationUID() for n in again} == {n.getTransformationUID() for n in found}
