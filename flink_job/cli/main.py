@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from flink_job.checking import check_job
 from flink_job.cli import demo, releases, submit
+from flink_job.cli.doctor import doctor
 from flink_job.cli.progress import LiveProgress
 from flink_job.evaluation import EvaluationError
 from flink_job.jobmanager import JobManagerError
@@ -38,6 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command()(doctor)
 app.command()(submit.submit)
 app.command()(submit.stop)
 app.add_typer(releases.app, name="releases", help="List, show and roll back releases.")

@@ -66,8 +66,22 @@ class OpenAIExpert:
         ExpertRefused
             If the request was refused, or the answer is none of the labels.
         """
+        completion = await self._complete(event)
+        usage = completion.usage or _Usage()
+        tokens_in, tokens_out = usage.prompt_tokens or 0, usage.completion_tokens or 0
+        content = completion.choices[0].message.content if completion.choices else None
+        label = parse_label(content, self._labels)
+        if label is None:
+            raise ExpertRefused("nonsense", tokens_in=tokens_in, tokens_out=tokens_out)
+        return Reply(label, tokens_in, tokens_out)
+
+    async def gives_log_probabilities(self, event: Event) -> bool:
+        """Make one call that asks for them, and say whether they came. Raises as `ask`."""
+        completion = await self._complete(event, logprobs=True)
+        return bool(completion.choices and completion.choices[0].logprobs)
+
+    async def _complete(self, event: Event, **options: Any) -> _Completion:
         chosen = self._settings
-        options: dict[str, Any] = {}
         if chosen.temperature is not None:
             options["temperature"] = chosen.temperature
         try:
@@ -88,14 +102,7 @@ class OpenAIExpert:
             raise ExpertUnavailable("connection") from error
         except openai.APIStatusError as error:
             raise _failed(error) from error
-        completion = _validated(response.content)
-        usage = completion.usage or _Usage()
-        tokens_in, tokens_out = usage.prompt_tokens or 0, usage.completion_tokens or 0
-        content = completion.choices[0].message.content if completion.choices else None
-        label = parse_label(content, self._labels)
-        if label is None:
-            raise ExpertRefused("nonsense", tokens_in=tokens_in, tokens_out=tokens_out)
-        return Reply(label, tokens_in, tokens_out)
+        return _validated(response.content)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -108,6 +115,7 @@ class _Message(msgspec.Struct):
 
 class _Choice(msgspec.Struct):
     message: _Message
+    logprobs: dict[str, Any] | None = None
 
 
 class _Usage(msgspec.Struct):
