@@ -7,6 +7,7 @@ events after a failure neither counts nor pays twice.
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from threading import Lock
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -15,6 +16,16 @@ from model_store.errors import StoreMisconfigured
 V = TypeVar("V")
 # The unit of expiry in Redis.
 _MIN_TTL_S: Final = 0.001
+
+
+class Grant(IntEnum):
+    """Whether a call may be made; true if so."""
+
+    NO = 0
+    NEW = 1
+    """And was counted for it."""
+    AGAIN = 2
+    """As it was before, when it was counted and may have been made."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,8 @@ class Usage:
         Retries among them.
     disagreeing
         Audits among the settled that the expert did not confirm.
+    refunded
+        Deferrals whose call was taken back.
     seen_before
         Events that were seen under the same name before the job began.
     reserved_before
@@ -47,6 +60,7 @@ class Usage:
     reserved: int
     retried: int = 0
     disagreeing: int = 0
+    refunded: int = 0
     seen_before: int = 0
     reserved_before: int = 0
 
@@ -106,7 +120,7 @@ class Ledger(Protocol):
 
     def reserve(
         self, call_ids: Sequence[str], cap: int | None, *, retry: bool = False
-    ) -> list[bool]:
+    ) -> list[Grant]:
         """Grant calls to the expert while fewer than `cap` were granted in all.
 
         Parameters
@@ -122,8 +136,16 @@ class Ledger(Protocol):
 
         Returns
         -------
-        list of bool
+        list of Grant
             In the order of `call_ids`.
+        """
+        ...
+
+    def refund(self, call_ids: Sequence[str], *, retry: bool = False) -> None:
+        """Take back calls that were granted as `Grant.NEW` and reached nobody.
+
+        They are taken out of the count and out of memory. An id that is not in memory is left
+        alone.
         """
         ...
 
@@ -162,6 +184,7 @@ class MemoryLedger:
         self._reserved = 0
         self._retried = 0
         self._disagreeing = 0
+        self._refunded = 0
         self._seen_before = 0
         self._reserved_before = 0
         self._calls: _Expiring[bool] = _Expiring(ttl_s, monotonic)
@@ -173,7 +196,7 @@ class MemoryLedger:
             self._seen_before = self._usage().seen_ever
             self._reserved_before = self._reserved
             self._shards.clear()
-            self._settled = self._disagreeing = self._retried = 0
+            self._settled = self._disagreeing = self._retried = self._refunded = 0
             return self._usage()
 
     def progress(self, shard: str, *, seen: int, deferred: int) -> Usage:
@@ -196,10 +219,20 @@ class MemoryLedger:
 
     def reserve(
         self, call_ids: Sequence[str], cap: int | None, *, retry: bool = False
-    ) -> list[bool]:
+    ) -> list[Grant]:
         """See `Ledger.reserve`."""
         with self._lock:
             return [self._reserve(call_id, cap, retry) for call_id in call_ids]
+
+    def refund(self, call_ids: Sequence[str], *, retry: bool = False) -> None:
+        """See `Ledger.refund`."""
+        with self._lock:
+            for call_id in call_ids:
+                if self._calls.get(call_id) is not None:
+                    self._calls.drop(call_id)
+                    self._reserved -= 1
+                    self._retried -= retry
+                    self._refunded += not retry
 
     def forget(self, call_ids: Sequence[str]) -> None:
         """See `Ledger.forget`."""
@@ -227,18 +260,21 @@ class MemoryLedger:
             reserved=self._reserved,
             retried=self._retried,
             disagreeing=self._disagreeing,
+            refunded=self._refunded,
             seen_before=self._seen_before,
             reserved_before=self._reserved_before,
         )
 
-    def _reserve(self, call_id: str, cap: int | None, retry: bool) -> bool:
+    def _reserve(self, call_id: str, cap: int | None, retry: bool) -> Grant:
+        grant = Grant.AGAIN
         if self._calls.get(call_id) is None:
             if cap is not None and self._reserved >= cap:
-                return False
+                return Grant.NO
             self._reserved += 1
             self._retried += retry
+            grant = Grant.NEW
         self._calls.put(call_id, True)
-        return True
+        return grant
 
 
 class _Expiring(Generic[V]):

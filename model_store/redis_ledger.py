@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from model_store.errors import StoreUnavailable
-from model_store.ledger import Usage, check_progress, check_settled, check_ttl
+from model_store.ledger import Grant, Usage, check_progress, check_settled, check_ttl
 from model_store.redis_connection import RedisConnection, key_prefix
 
 # Of the hash of totals, in the order of `Usage`.
@@ -16,6 +16,7 @@ _FIELDS: Final = (
     "reserved",
     "retried",
     "disagreeing",
+    "refunded",
     "seen_before",
     "reserved_before",
 )
@@ -29,7 +30,7 @@ local totals, shards = unpack(KEYS)
 redis.call('HINCRBY', totals, 'seen_before', redis.call('HGET', totals, 'seen') or 0)
 redis.call('HSET', totals, 'reserved_before', redis.call('HGET', totals, 'reserved') or 0)
 redis.call('DEL', shards)
-redis.call('HDEL', totals, 'seen', 'deferred', 'settled', 'retried', 'disagreeing')
+redis.call('HDEL', totals, 'seen', 'deferred', 'settled', 'retried', 'disagreeing', 'refunded')
 {_COUNTS}
 """
 
@@ -60,9 +61,23 @@ for i = 2, #KEYS do
     end
     redis.call('SET', KEYS[i], '', 'PX', ARGV[2])
   end
-  granted[#granted + 1] = grant and 1 or 0
+  granted[#granted + 1] = known and 2 or grant and 1 or 0
 end
 return granted
+"""
+
+# KEYS: the totals, then one for each call id. ARGV: 1 for retries.
+_REFUND: Final = """
+for i = 2, #KEYS do
+  if redis.call('DEL', KEYS[i]) == 1 then
+    redis.call('HINCRBY', KEYS[1], 'reserved', -1)
+    if ARGV[1] == '1' then
+      redis.call('HINCRBY', KEYS[1], 'retried', -1)
+    else
+      redis.call('HINCRBY', KEYS[1], 'refunded', 1)
+    end
+  end
+end
 """
 
 
@@ -93,6 +108,7 @@ class RedisLedger:
         self._begin = self._redis.script(_BEGIN)
         self._progress = self._redis.script(_PROGRESS)
         self._reserve = self._redis.script(_RESERVE)
+        self._refund = self._redis.script(_REFUND)
 
     def begin(self) -> Usage:
         """See `Ledger.begin`."""
@@ -118,11 +134,16 @@ class RedisLedger:
 
     def reserve(
         self, call_ids: Sequence[str], cap: int | None, *, retry: bool = False
-    ) -> list[bool]:
+    ) -> list[Grant]:
         """See `Ledger.reserve`."""
         keys = [self._prefix + "totals", *(self._id_key("call", text) for text in call_ids)]
         granted = self._reserve(keys, ["" if cap is None else cap, self._ttl_ms, int(retry)])
-        return [bool(flag) for flag in granted]
+        return [Grant(flag) for flag in granted]
+
+    def refund(self, call_ids: Sequence[str], *, retry: bool = False) -> None:
+        """See `Ledger.refund`."""
+        keys = [self._prefix + "totals", *(self._id_key("call", text) for text in call_ids)]
+        self._refund(keys, [int(retry)])
 
     def forget(self, call_ids: Sequence[str]) -> None:
         """See `Ledger.forget`."""

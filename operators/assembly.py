@@ -15,6 +15,7 @@ from operators.audit.evidence import Evidence
 from operators.budget import SpendingPlan
 from operators.core.cascade import Cascade
 from operators.core.trainer import Trainer
+from operators.expert.breaker import Breaker
 from operators.expert.calls import Calls
 from operators.expert.desk import ExpertDesk
 from operators.expert.openai_expert import OpenAIExpert, api_key
@@ -31,6 +32,7 @@ from operators.policy.paper_learning import PaperLearner
 from operators.policy.port import Policy, PolicyLearner
 from operators.policy.target import AgreementTarget
 from operators.settings import (
+    BreakerSettings,
     BudgetedSettings,
     CascadeSettings,
     EncoderSettings,
@@ -174,9 +176,11 @@ def build_desk(
     if isinstance(chosen, OpenAIExpertSettings):
         expert: Expert = OpenAIExpert(chosen, settings.task, api_key(chosen))
         retry, price, concurrency = chosen.retry, chosen.price, chosen.concurrency
+        breaker = chosen.breaker
     else:
         expert = RecordedExpert(settings.task.labels)
         retry, price, concurrency = RetrySettings(attempts=1), PriceSettings(), 1
+        breaker = BreakerSettings()  # records are always there
     return ExpertDesk(
         expert,
         settings.task.labels,
@@ -184,6 +188,7 @@ def build_desk(
         SpendingPlan(settings.budget),
         retry=retry,
         price=price,
+        breaker=Breaker(breaker, time.monotonic),
         concurrency=concurrency,
         sleep=asyncio.sleep,
         monotonic=time.monotonic,

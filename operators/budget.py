@@ -84,9 +84,10 @@ class SpendingPlan:
 
 
 def committed(usage: Usage) -> int:
-    """Calls that are spent, or as good as spent: one for each deferral, and the retries.
+    """Calls that are spent, or as good as spent: one for each deferral, less refunds, and retries.
 
     Counted by deferrals and not by what is in flight, so that it does not depend on how far the
     expert lags behind: the same stream meets the same plan in the job and in the replay.
     """
-    return max(usage.reserved_before + usage.deferred + usage.retried, usage.reserved)
+    here = usage.deferred - usage.refunded + usage.retried
+    return max(usage.reserved_before + here, usage.reserved)

@@ -12,9 +12,10 @@ import msgspec
 import tenacity
 
 from model_store.errors import StoreError
-from model_store.ledger import Ledger
+from model_store.ledger import Grant, Ledger
 from operators.budget import SpendingPlan
-from operators.expert.port import Expert, ExpertError, ExpertUnavailable
+from operators.expert.breaker import Breaker
+from operators.expert.port import Expert, ExpertError, ExpertUnavailable, Reply
 from operators.records import Answer, Deferral, Event, Verdict
 from operators.settings import PriceSettings, RetrySettings
 
@@ -23,7 +24,8 @@ class ExpertDesk:
     """Gets a verdict for every deferral; failures are verdicts too, nothing is raised or lost.
 
     An event that was answered before (a replay after a failure) gets the remembered answer. Every
-    call, retries included, is reserved before it is made; what can not be reserved is not made.
+    call, retries included, is reserved before it is made; what can not be reserved is not made, and
+    what never reached the expert is given back.
 
     Parameters
     ----------
@@ -50,6 +52,7 @@ class ExpertDesk:
         *,
         retry: RetrySettings,
         price: PriceSettings,
+        breaker: Breaker,
         concurrency: int,
         sleep: Callable[[float], Awaitable[None]],
         monotonic: Callable[[], float],
@@ -62,6 +65,7 @@ class ExpertDesk:
         self._plan = plan
         self._retry = retry
         self._price = price
+        self._breaker = breaker
         self._slots = asyncio.Semaphore(concurrency)
         self._sleep = sleep
         self._monotonic = monotonic
@@ -85,12 +89,12 @@ class ExpertDesk:
             numbers.setdefault(call_id(deferral.event), []).append(number)
         remembered = await self._recall(list(numbers))
         fresh = [name for name in numbers if name not in remembered]
-        refusals = await self._reserve(fresh)
+        grants = await self._reserve(fresh)
         asked = [
-            self._ask_once(deferrals[numbers[name][0]].event, name)
-            if refusal is None
-            else _refused(name, refusal)
-            for name, refusal in zip(fresh, refusals, strict=True)
+            _refused(name, grant)
+            if isinstance(grant, str)
+            else self._ask_once(deferrals[numbers[name][0]].event, name, grant)
+            for name, grant in zip(fresh, grants, strict=True)
         ]
         for name, answer in remembered.items():
             for number in numbers[name]:
@@ -102,34 +106,37 @@ class ExpertDesk:
                 yield number, Verdict(deferrals[number], answer)
                 answer = _free(answer)
 
-    async def _ask_once(self, event: Event, name: str) -> tuple[str, Answer]:
-        answer = await self._ask(event, name)
+    async def _ask_once(self, event: Event, name: str, grant: Grant) -> tuple[str, Answer]:
+        answer, paid = await self._ask(event, name, grant)
+        await self._refund(paid)
         if answer.label is not None:
             await self._remember({name: answer})
         else:
-            calls = range(1, answer.calls + 1)
-            await self._forget([f"{name}#{n}" if n > 1 else name for n in calls])
+            await self._forget(paid.names)
         return name, answer
 
-    async def _ask(self, event: Event, name: str) -> Answer:
+    async def _ask(self, event: Event, name: str, grant: Grant) -> tuple[Answer, _Paid]:
         started = self._monotonic()
         paid = _Paid()
 
         async def attempt() -> str:
-            paid.calls += 1
-            if paid.calls > 1:
-                (refusal,) = await self._reserve([f"{name}#{paid.calls}"], retry=True)
-                if refusal is not None:
-                    paid.calls -= 1
-                    raise _OutOfBudget(refusal)
+            call, granted = name, grant
+            if paid.names:
+                call = f"{name}#{len(paid.names) + 1}"
+                granted = await self._reserve_retry(call)
+            paid.names.append(call)
             try:
                 async with self._slots:
-                    reply = await self._expert.ask(event)
+                    with self._breaker.guard():
+                        reply = await self._expert.ask(event)
             except ExpertError as error:
-                paid.add(error.tokens_in, error.tokens_out)
+                paid.count(error)
                 self._on_error(error.kind)
+                # One that was granted before a failure may have reached it then.
+                if not error.reached and granted is Grant.NEW:
+                    paid.unheard.append(call)
                 raise
-            paid.add(reply.tokens_in, reply.tokens_out)
+            paid.count(reply)
             return reply.label
 
         label: str | None = None
@@ -146,7 +153,7 @@ class ExpertDesk:
         except ExpertError as error:
             failure = error.kind
         price = self._price  # US dollars a million tokens are micro-dollars a token
-        return Answer(
+        answer = Answer(
             label,
             failure,
             calls=paid.calls,
@@ -157,6 +164,7 @@ class ExpertDesk:
             ),
             latency_ms=round(1000 * (self._monotonic() - started), 3),
         )
+        return answer, paid
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         """Seconds to the next attempt: what the provider asks for, else doubling with jitter."""
@@ -190,14 +198,22 @@ class ExpertDesk:
             with contextlib.suppress(StoreError):
                 await self._offload(self._ledger.remember, encoded)
 
+    async def _refund(self, paid: _Paid) -> None:
+        """Take back what was granted for calls that never reached the expert."""
+        for retry in (False, True):
+            names = [name for name in paid.unheard if (name != paid.names[0]) == retry]
+            if names:  # a ledger that is down keeps them spent: too few calls, never too many
+                with contextlib.suppress(StoreError):
+                    await self._offload(self._ledger.refund, names, retry=retry)
+
     async def _forget(self, names: Sequence[str]) -> None:
         """Have an event that failed pay again if it comes again."""
         if names:
             with contextlib.suppress(StoreError):
                 await self._offload(self._ledger.forget, names)
 
-    async def _reserve(self, names: Sequence[str], *, retry: bool = False) -> list[str | None]:
-        """For each call None if it may be made, else why not."""
+    async def _reserve(self, names: Sequence[str], *, retry: bool = False) -> list[Grant | str]:
+        """For each call how it was granted, or why it must not be made."""
         if not names:
             return []
         try:
@@ -206,7 +222,13 @@ class ExpertDesk:
         except StoreError:
             # No ledger, no call: a hard budget that can not be checked is a budget of nothing.
             return ["ledger_unavailable"] * len(names)
-        return [None if grant else "budget" for grant in granted]
+        return [grant or "budget" for grant in granted]
+
+    async def _reserve_retry(self, call: str) -> Grant:
+        (grant,) = await self._reserve([call], retry=True)
+        if isinstance(grant, str):
+            raise _OutOfBudget(grant)
+        return grant
 
 
 class _OutOfBudget(ExpertError):
@@ -214,13 +236,21 @@ class _OutOfBudget(ExpertError):
 
 
 class _Paid:
-    calls = 0
-    tokens_in = 0
-    tokens_out = 0
+    """What the calls for one event cost."""
 
-    def add(self, tokens_in: int, tokens_out: int) -> None:
-        self.tokens_in += tokens_in
-        self.tokens_out += tokens_out
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        """Under which the calls were granted: the first, and the retries."""
+        self.unheard: list[str] = []
+        """Those that never reached the expert and were counted for nothing."""
+        self.calls = 0
+        self.tokens_in = 0
+        self.tokens_out = 0
+
+    def count(self, outcome: Reply | ExpertError) -> None:
+        self.calls += not (isinstance(outcome, ExpertError) and not outcome.reached)
+        self.tokens_in += outcome.tokens_in
+        self.tokens_out += outcome.tokens_out
 
 
 def _free(answer: Answer) -> Answer:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import aiohttp
 import msgspec
 import openai
 from pydantic import SecretStr
 
-from operators.expert.port import ExpertRefused, ExpertUnavailable, Reply
+from operators.expert.port import ExpertBusy, ExpertRefused, ExpertUnavailable, Reply
 from operators.expert.prompt import parse_label, system_message, user_message
 from operators.records import Event
 from operators.secrets import read_secret
@@ -94,12 +95,8 @@ class OpenAIExpert:
                 max_completion_tokens=chosen.max_tokens,
                 **options,
             )
-        except openai.APITimeoutError as error:
-            # Nobody listens, or no such host: the client's transport calls that a timeout too.
-            unheard = type(error.__cause__).__name__ == "ConnectTimeout"
-            raise ExpertUnavailable("connection" if unheard else "timeout") from error
-        except openai.APIConnectionError as error:
-            raise ExpertUnavailable("connection") from error
+        except openai.APIConnectionError as error:  # timeouts too
+            raise _lost(error) from error
         except openai.APIStatusError as error:
             raise _failed(error) from error
         return _validated(response.content)
@@ -136,10 +133,29 @@ def _validated(body: bytes) -> _Completion:
         raise ExpertRefused("malformed") from error
 
 
+# Raised by aiohttp before a byte of the request is sent: nobody listens, no such host, no TLS.
+_UNHEARD = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+
+
+def _lost(error: openai.APIConnectionError) -> ExpertUnavailable:
+    """What became of a request without a response; its transport calls nearly all a timeout."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        causes.append(cause)
+        cause = cause.__cause__
+    reached = not any(isinstance(cause, _UNHEARD) for cause in causes)
+    broken = any(
+        isinstance(c, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError) for c in causes
+    )
+    slow = reached and not broken and isinstance(error, openai.APITimeoutError)
+    return ExpertUnavailable("timeout" if slow else "connection", reached=reached)
+
+
 def _failed(error: openai.APIStatusError) -> ExpertUnavailable | ExpertRefused:
     status = error.status_code
     if status == _TOO_MANY:
-        return ExpertUnavailable("rate_limit", retry_after_s=_retry_after(error))
+        return ExpertBusy("rate_limit", retry_after_s=_retry_after(error))
     if status >= _SERVER_ERROR:
         return ExpertUnavailable("server_error", retry_after_s=_retry_after(error))
     return ExpertRefused(f"http_{status}")

@@ -3,7 +3,8 @@
 ::
 
     ExpertError
-    ├── ExpertUnavailable   trying again may help: rate limit, server error, timeout, connection
+    ├── ExpertUnavailable   trying again may help: server error, timeout, connection
+    │   └── ExpertBusy      it is there, and asks to come back later: rate limit
     └── ExpertRefused       trying again will not help: no label in the answer, wrong key, no record
 """
 
@@ -33,6 +34,9 @@ class ExpertError(Exception):
         Short name of what happened, for metrics and decisions.
     tokens_in, tokens_out
         What was paid all the same.
+    reached
+        Whether the expert may have got the request: False only where that is out of the question,
+        for such a call is not paid.
     """
 
     def __init__(
@@ -42,16 +46,22 @@ class ExpertError(Exception):
         retry_after_s: float | None = None,
         tokens_in: int = 0,
         tokens_out: int = 0,
+        reached: bool = True,
     ) -> None:
         self.kind = kind
         self.retry_after_s = retry_after_s
         self.tokens_in = tokens_in
         self.tokens_out = tokens_out
+        self.reached = reached
         super().__init__(kind)
 
 
 class ExpertUnavailable(ExpertError):
     """The expert could not answer now; another call may."""
+
+
+class ExpertBusy(ExpertUnavailable):
+    """The expert is there, but asks to be left alone for a while."""
 
 
 class ExpertRefused(ExpertError):

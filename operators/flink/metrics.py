@@ -26,6 +26,7 @@ KINDS: Final = (
     "nonsense",
     "malformed",
     "overloaded",
+    "circuit_open",
     "budget",
     "ledger_unavailable",
     "no_record",

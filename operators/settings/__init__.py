@@ -7,6 +7,7 @@ section that it needs.
 from operators.settings.base import Name, PositiveShare, Section, Share
 from operators.settings.cascade import CascadeSettings
 from operators.settings.expert import (
+    BreakerSettings,
     Expert,
     OpenAIExpertSettings,
     PriceSettings,
@@ -26,6 +27,7 @@ from operators.settings.spending import BudgetSettings
 from operators.settings.task import TaskSettings
 
 __all__ = [
+    "BreakerSettings",
     "BudgetSettings",
     "BudgetedSettings",
     "CascadeSettings",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from operators.settings.base import Section
 
@@ -27,6 +27,27 @@ class RetrySettings(Section):
     """Wait before the second attempt; doubles each time, with jitter. Retry-After is honoured."""
     longest_wait_s: Annotated[float, Field(gt=0)] = 20.0
     """No wait is longer, whatever the provider asks for."""
+
+
+class BreakerSettings(Section):
+    """When an endpoint that does not answer is left alone for a while.
+
+    Events get their small-level answer then, marked `degraded`, with the failure `circuit_open`.
+    """
+
+    failures: Annotated[int, Field(ge=1)] = 10
+    """Server errors, timeouts and broken connections on end, for each subtask, that open it."""
+    first_open_s: Annotated[float, Field(gt=0, le=86_400)] = 1.0
+    """How long no call is made at first; doubles each time that the next call fails too."""
+    longest_open_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    """It never stays open for longer."""
+
+    @model_validator(mode="after")
+    def _grows(self) -> Self:
+        if self.longest_open_s < self.first_open_s:
+            message = "longest_open_s must be at least first_open_s"
+            raise ValueError(message)
+        return self
 
 
 class OpenAIExpertSettings(Section):
@@ -52,6 +73,7 @@ class OpenAIExpertSettings(Section):
     max_chars: Annotated[int, Field(ge=16)] = 20_000
     """Characters of a text that are sent; the rest is cut off."""
     retry: RetrySettings = RetrySettings()
+    breaker: BreakerSettings = BreakerSettings()
     price: PriceSettings = PriceSettings()
 
 

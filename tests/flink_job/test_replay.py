@@ -226,7 +226,8 @@ def test_an_llm_that_is_not_there(
     monkeypatch.setenv(KEY_ENV, KEY)
     outcome, decisions = run(asking(make_job(source={"limit": 60}), "http://127.0.0.1:1/v1"))
     assert outcome.evaluation.delivery.complete
-    assert {decision.failure for decision in decisions} <= {"connection", "timeout", "budget", None}
+    assert {decision.failure for decision in decisions} <= {"connection", "circuit_open"}
+    assert outcome.evaluation.calls == 0  # none was heard, so none is spent
 
 
 def test_events_that_come_twice_are_paid_as_they_are_asked(

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model_store.errors import StoreMisconfigured
-from model_store.ledger import Ledger, MemoryLedger, Usage
+from model_store.ledger import Grant, Ledger, MemoryLedger, Usage
 from model_store.redis_connection import RedisConnection
 from model_store.redis_ledger import RedisLedger
 
@@ -121,7 +121,9 @@ def test_calls_are_paid_once_and_never_above_the_cap(
         for call_id in call_ids:
             if call_id not in paid and (cap is None or len(paid) < cap):
                 paid.add(call_id)
-            expected.append(call_id in paid)
+                expected.append(Grant.NEW)
+            else:
+                expected.append(Grant.AGAIN if call_id in paid else Grant.NO)
         assert ledger.reserve(call_ids, cap) == expected
         assert ledger.usage().reserved == len(paid)
 
@@ -133,7 +135,7 @@ def test_a_cap_of_nothing_grants_nothing(ledger: Ledger) -> None:
 
 def test_an_id_that_was_denied_may_be_granted_later(ledger: Ledger) -> None:
     assert ledger.reserve(["a", "b"], 1) == [True, False]
-    assert ledger.reserve(["b", "a"], 2) == [True, True]
+    assert ledger.reserve(["b", "a"], 2) == [Grant.NEW, Grant.AGAIN]
     assert ledger.usage().reserved == 2
 
 
@@ -253,7 +255,7 @@ def test_using_an_id_keeps_it_in_memory() -> None:
     clock_s[0] = 9
     ledger.reserve(["a"], None)
     clock_s[0] = 18
-    assert ledger.reserve(["a", "b"], 2) == [True, False]
+    assert ledger.reserve(["a", "b"], 2) == [Grant.AGAIN, Grant.NO]
 
 
 @pytest.mark.parametrize("ttl_s", [0, -1, 0.0001])
@@ -267,10 +269,24 @@ def test_a_ttl_of_nothing_is_refused(ttl_s: float) -> None:
 def test_retries_are_counted_among_the_calls(kind: Kind) -> None:
     ledger = kind.make()
     assert ledger.reserve(["a", "b"], 3) == [True, True]
-    assert ledger.reserve(["a#2"], 3, retry=True) == [True]
-    assert ledger.reserve(["a#2"], 3, retry=True) == [True]
+    assert ledger.reserve(["a#2"], 3, retry=True) == [Grant.NEW]
+    assert ledger.reserve(["a#2"], 3, retry=True) == [Grant.AGAIN]
     assert ledger.reserve(["b#2"], 3, retry=True) == [False]
     assert (ledger.usage().reserved, ledger.usage().retried) == (3, 1)
+
+
+def test_a_call_that_is_taken_back_was_never_counted(ledger: Ledger) -> None:
+    ledger.reserve(["a", "b"], 3)
+    ledger.reserve(["a#2"], 3, retry=True)
+    ledger.refund([])
+    for _ in range(2):  # repeating it is safe
+        ledger.refund(["a", "never heard of"])
+        ledger.refund(["a#2"], retry=True)
+        usage = ledger.usage()
+        assert (usage.reserved, usage.retried, usage.refunded) == (1, 0, 1)
+    assert ledger.reserve(["a", "c", "d"], 3) == [Grant.NEW, Grant.NEW, Grant.NO]
+    ledger.begin()
+    assert (ledger.usage().reserved_before, ledger.usage().refunded) == (3, 0)
 
 
 def test_a_forgotten_call_is_a_new_one(kind: Kind) -> None:
@@ -280,7 +296,7 @@ def test_a_forgotten_call_is_a_new_one(kind: Kind) -> None:
     ledger.forget([])
     assert ledger.usage().reserved == 2
     assert ledger.reserve(["a"], 2) == [False]
-    assert ledger.reserve(["b"], 2) == [True]
+    assert ledger.reserve(["b"], 2) == [Grant.AGAIN]
 
 
 def test_a_job_begins_at_nothing_and_what_was_spent_stays_spent(ledger: Ledger) -> None:
@@ -293,7 +309,7 @@ def test_a_job_begins_at_nothing_and_what_was_spent_stays_spent(ledger: Ledger) 
     begun = Usage(seen=0, deferred=0, settled=0, reserved=3, seen_before=12, reserved_before=3)
     assert ledger.begin() == begun
     assert ledger.begin() == ledger.usage() == begun
-    assert ledger.reserve(["a", "c"], 3) == [True, False]
+    assert ledger.reserve(["a", "c"], 3) == [Grant.AGAIN, Grant.NO]
     assert ledger.reserve(["c"], 4) == [True]
     assert ledger.recall(["a"]) == {"a": b"answer"}
     assert ledger.progress("1", seen=2, deferred=1).seen == 2

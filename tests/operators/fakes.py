@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.errors import StoreUnavailable
-from model_store.ledger import MemoryLedger, Usage
+from model_store.ledger import Grant, MemoryLedger, Usage
 from operators.levels.port import Probabilities, Tensors
 from operators.policy.port import Routing, Rows
 from operators.records import Event, Reason
@@ -146,7 +146,10 @@ class DownLedger:
 
     def reserve(
         self, call_ids: Sequence[str], cap: int | None, *, retry: bool = False
-    ) -> list[bool]:
+    ) -> list[Grant]:
+        raise self._fail()
+
+    def refund(self, call_ids: Sequence[str], *, retry: bool = False) -> None:
         raise self._fail()
 
     def forget(self, call_ids: Sequence[str]) -> None:

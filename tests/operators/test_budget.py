@@ -116,6 +116,11 @@ def test_committed_counts_each_deferral_once_and_retries_on_top() -> None:
     assert committed(Usage(seen=9, deferred=5, settled=2, reserved=4, retried=2)) == 7
 
 
+def test_what_was_given_back_is_not_committed() -> None:
+    usage = Usage(seen=9, deferred=5, settled=5, reserved=3, retried=1, refunded=3)
+    assert committed(usage) == 3
+
+
 def test_a_part_of_the_calls_is_kept_for_when_something_was_learned() -> None:
     plan = SpendingPlan(BudgetSettings(calls=1000, events=5000))
     assert plan.left_to_warm_up(used(0)) == 150

@@ -18,6 +18,7 @@ from operators.settings import (
     GateSettings,
     LinearSettings,
     Name,
+    OpenAIExpertSettings,
     PaperSettings,
     RetrySettings,
     Section,
@@ -192,3 +193,9 @@ def test_every_label_that_settings_take_can_be_told_from_the_others(labels: list
         return
     assert [parse_label(label, task.labels) for label in task.labels] == list(task.labels)
     assert parse_label("", task.labels) is None
+
+
+@pytest.mark.parametrize("breaker", [{"failures": 0}, {"first_open_s": 0}, {"first_open_s": 90}])
+def test_a_breaker_that_can_not_work_is_refused(breaker: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match=r"failures|first_open_s"):
+        OpenAIExpertSettings.model_validate({"model": "m", "breaker": breaker})

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.budget import SpendingPlan
+from operators.expert.breaker import Breaker
 from operators.expert.calls import OVERLOADED, Calls
 from operators.expert.desk import ExpertDesk
 from operators.expert.port import Expert, Reply
 from operators.records import Deferral, Event, Reason
-from operators.settings import PriceSettings, RetrySettings
+from operators.settings import BreakerSettings, PriceSettings, RetrySettings
 from tests.operators.fakes import event, memory_ledger
 
 
@@ -56,6 +57,7 @@ def desk(expert: Expert) -> ExpertDesk:
         SpendingPlan(None),
         retry=RetrySettings(attempts=1),
         price=PriceSettings(),
+        breaker=Breaker(BreakerSettings(), time.monotonic),
         concurrency=100,
         sleep=asyncio.sleep,
         monotonic=time.monotonic,

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
 import httpx2
 import openai
 import pytest
+from aiohttp.client_reqrep import ConnectionKey
+from openai._vendor.httpx_aiohttp.transport import map_aiohttp_exceptions
 from pydantic import SecretStr
 
 from flink_job.demo.answers import answers_from_posts
 from flink_job.demo.endpoint import EndpointSettings, RunningEndpoint
 from flink_job.demo.posts import LABELS, generate
 from operators.expert.openai_expert import OpenAIExpert, api_key
-from operators.expert.port import ExpertError, ExpertRefused, ExpertUnavailable, Reply
+from operators.expert.port import ExpertBusy, ExpertError, ExpertRefused, ExpertUnavailable, Reply
 from operators.records import Event
 from operators.settings import OpenAIExpertSettings, TaskSettings
 
@@ -104,7 +108,7 @@ def test_temperature_can_be_left_out(ask: Callable[..., Reply]) -> None:
         (403, ExpertRefused, "http_403"),
         (404, ExpertRefused, "http_404"),
         (422, ExpertRefused, "http_422"),
-        (429, ExpertUnavailable, "rate_limit"),
+        (429, ExpertBusy, "rate_limit"),
         (500, ExpertUnavailable, "server_error"),
         (502, ExpertUnavailable, "server_error"),
         (503, ExpertUnavailable, "server_error"),
@@ -123,7 +127,9 @@ def test_status(
 
     with pytest.raises(error) as caught:
         ask(handler)
+    assert type(caught.value) is error
     assert caught.value.kind == kind
+    assert caught.value.reached
     assert len(calls) == 1  # retries are made where they are paid
     assert KEY not in str(caught.value) + repr(caught.value)
 
@@ -150,22 +156,60 @@ def test_retry_after(
     assert caught.value.retry_after_s == seconds
 
 
+def mapped(cause: Exception) -> Exception:
+    """As the client's transport maps what aiohttp raises: nearly all of it to timeouts."""
+    with pytest.raises(httpx2.TransportError) as caught, map_aiohttp_exceptions():
+        raise cause
+    return caught.value
+
+
+NOWHERE = ConnectionKey(
+    "llm", 80, is_ssl=False, ssl=True, proxy=None, proxy_auth=None, proxy_headers_hash=None
+)
+
+
 @pytest.mark.parametrize(
-    ("failure", "kind"),
+    ("cause", "kind", "reached"),
     [
-        (httpx2.ConnectError("no route"), "connection"),
-        (httpx2.RemoteProtocolError("closed"), "connection"),
-        (httpx2.ReadTimeout("slow"), "timeout"),
-        (httpx2.ConnectTimeout("slow"), "connection"),
+        (aiohttp.ClientConnectorError(NOWHERE, OSError(111, "refused")), "connection", False),
+        (
+            aiohttp.ClientConnectorDNSError(NOWHERE, OSError(-2, "no such host")),
+            "connection",
+            False,
+        ),
+        (aiohttp.ConnectionTimeoutError("slow"), "connection", False),
+        (aiohttp.ServerDisconnectedError(), "connection", True),
+        (aiohttp.ClientOSError(104, "reset"), "connection", True),
+        (aiohttp.ClientPayloadError("cut off"), "connection", True),
+        (aiohttp.SocketTimeoutError("slow"), "timeout", True),
     ],
 )
-def test_network(ask: Callable[..., Reply], failure: Exception, kind: str) -> None:
+def test_network(ask: Callable[..., Reply], cause: Exception, kind: str, reached: bool) -> None:
     def handler(request: httpx2.Request) -> httpx2.Response:
-        raise failure
+        raise mapped(cause)
 
     with pytest.raises(ExpertUnavailable) as caught:
         ask(handler)
-    assert caught.value.kind == kind
+    assert (caught.value.kind, caught.value.reached) == (kind, reached)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
+def test_the_genuine_client_where_nobody_listens(host: str) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    async def run() -> None:
+        chosen = OpenAIExpertSettings(model="m", base_url=f"http://{host}:{port}/v1")
+        expert = OpenAIExpert(chosen, TASK, SecretStr(KEY))
+        try:
+            await expert.ask(EVENT)
+        finally:
+            await expert.close()
+
+    with pytest.raises(ExpertUnavailable) as caught:
+        asyncio.run(run())
+    assert (caught.value.kind, caught.value.reached) == ("connection", False)
 
 
 @pytest.mark.parametrize(
@@ -268,5 +312,6 @@ def test_the_genuine_client_against_a_running_endpoint() -> None:
         with pytest.raises(ExpertRefused, match="http_401"):
             asyncio.run(run(running.base_url, "wrong"))
         running.control(failure_rate=1.0, failure_kinds=("drop",))
-        with pytest.raises(ExpertUnavailable, match=r"connection|timeout"):
+        with pytest.raises(ExpertUnavailable, match=r"connection|timeout") as caught:
             asyncio.run(run(running.base_url, KEY))
+        assert caught.value.reached
