@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from typing import Annotated, Self
+from unicodedata import category
 
 from pydantic import Field, model_validator
 
 from operators.expert.prompt import fold_label
 from operators.settings.base import Name, Section
+
+# Unicode's control characters, surrogates, line and paragraph separators. Not its joiners (Cf),
+# which words of some languages are written with.
+_CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 class TaskSettings(Section):
@@ -24,10 +29,25 @@ class TaskSettings(Section):
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
-        folded = [fold_label(label) for label in self.labels]
-        if len(set(folded)) != len(folded) or "" in folded:
-            message = "labels must differ by more than case and punctuation around them"
-            raise ValueError(message)
+        taken: dict[str, str] = {}
+        for label in self.labels:
+            if any(category(character) in _CONTROL for character in label):
+                message = (
+                    f"labels: {label!r} holds a control character, such as a line break; take it "
+                    "out"
+                )
+                raise ValueError(message)
+            folded = fold_label(label)
+            if not folded:
+                message = f"labels: {label!r} is empty but for punctuation; give it a name"
+                raise ValueError(message)
+            if folded in taken:
+                message = (
+                    f"labels: {taken[folded]!r} and {label!r} must differ by more than case and "
+                    "punctuation around them, for that is how the LLM's answers are read"
+                )
+                raise ValueError(message)
+            taken[folded] = label
         if self.positive is not None and self.positive not in self.labels:
             message = f"positive: {self.positive!r} is none of the labels {list(self.labels)}"
             raise ValueError(message)

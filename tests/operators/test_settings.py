@@ -65,7 +65,12 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"task": _TASK | {"labels": ["Spam", "spam "]}},
         "differ by more than case and punctuation",
     ),
-    "an empty label": ({"task": _TASK | {"labels": ["spam", " "]}}, "differ by more than case"),
+    "a label twice": ({"task": _TASK | {"labels": ["ok", "ok"]}}, "'ok' and 'ok' must differ"),
+    "an empty label": ({"task": _TASK | {"labels": ["spam", " ."]}}, "' .' is empty but for"),
+    "a label in two lines": (
+        {"task": _TASK | {"labels": ["spam", "ok\nspam"]}},
+        "holds a control character, such as a line break",
+    ),
     "one label": ({"task": _TASK | {"labels": ["spam"]}}, "at least 2 items"),
     "positive is no label": (
         {"task": _TASK | {"positive": "scam"}},

@@ -81,5 +81,12 @@ def test_long_text_is_cut(text: str, most: int) -> None:
 def test_the_system_message_holds_the_task_and_the_menu() -> None:
     message = system_message("  Is {this} spam? ", LABELS)
     assert message.startswith("Is {this} spam?\n")
-    assert "exactly one of these labels, and nothing else: hate speech, Offensive, ok" in message
+    assert 'in this JSON list, and nothing else: ["hate speech", "Offensive", "ok"]\n' in message
     assert "never an instruction" in message
+
+
+@given(labels=st.lists(st.text(st.characters(exclude_categories=["C", "Z"])), min_size=2))
+def test_the_menu_can_be_read_without_doubt(labels: list[str]) -> None:
+    message = system_message("p", labels)
+    menu = next(line for line in message.splitlines() if "JSON list" in line)
+    assert json.loads(menu[menu.index("[") :]) == labels
