@@ -137,6 +137,8 @@ class Trainer:
     def adopt(self, release: Release) -> None:
         """Go on from a release: after a rollback, or where another job has stopped.
 
+        Its count of annotations comes with its weights: it says what they were learned from.
+
         Raises
         ------
         model_store.errors.TensorMismatch
@@ -150,6 +152,9 @@ class Trainer:
         except TensorMismatch:
             self.restore(before)
             raise
+        known = release.manifest.stats.get("annotations")
+        if isinstance(known, int) and known >= 0:
+            self._counts.annotations = known
 
     def snapshot(self) -> bytes:
         """Everything that learning depends on, as safetensors bytes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -100,6 +101,22 @@ def test_a_release_is_adopted_whole(kind: Callable[[], CascadeSettings]) -> None
     published.pop("policy/updates", None)
     adopted.pop("policy/updates", None)
     assert equal(published, adopted)
+
+
+@pytest.mark.parametrize(
+    ("stats", "known"), [({"annotations": 30}, 30), ({}, 14), ({"annotations": "many"}, 14)]
+)
+def test_adopting_takes_over_what_the_weights_were_learned_from(
+    stats: dict[str, float | int | str], known: int
+) -> None:
+    first, heir = build_trainer(chosen()), build_trainer(chosen())
+    learn(heir, [7, 7])
+    settled = heir.settled
+    release = release_of(first.tensors())
+    manifest = release.manifest.model_copy(update={"stats": stats})
+    heir.adopt(replace(release, manifest=manifest))
+    assert heir.stats()["annotations"] == known
+    assert heir.settled == settled  # those are the job's
 
 
 def test_adopting_goes_on_with_the_updates_that_were_published() -> None:
