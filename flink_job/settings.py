@@ -55,6 +55,9 @@ class SourceSettings(Section):
     max_lag: Annotated[int, Field(ge=0)] = 64
     """Files wait for learning: no more is read while more than this many deferrals have no verdict
     yet. 0 learns from every block before the next."""
+    longest: Annotated[int, Field(ge=1, le=64 << 20)] = 1 << 20
+    """Longest line in bytes (JSON Lines) or field in characters (CSV). What is longer is a dead
+    letter: it would be held in memory as a whole."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """Read no more than this many records, bad ones included."""
 

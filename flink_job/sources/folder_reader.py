@@ -22,6 +22,9 @@ from operators.flink.types import BYTES, DEAD_LETTERS, TICK
 from operators.records import DeadLetter, pack, to_json_lines
 
 _TICK_S = 1.0  # for whatever waits along a shard to which nothing else comes
+# Names of files that were read and are gone. A folder that seems empty, for its disk is not there,
+# is no reason to forget them: they would be read again.
+_REMEMBERED = 1000
 _log = logging.getLogger(__name__)
 
 
@@ -93,10 +96,13 @@ class FolderReader(KeyedProcessFunction):
         """The file to read from: the one begun, else the first new one."""
         folder = self._job.source.path
         if position.current is None:
+            found = {path.name: path for path in folder.iterdir()}
+            if found and len(position.done) > _REMEMBERED:
+                position.done &= found.keys()
             names = sorted(
-                path.name
-                for path in folder.iterdir()
-                if path.name not in position.done and is_input(path, self._job.source)
+                name
+                for name, path in found.items()
+                if name not in position.done and is_input(path, self._job.source)
             )
             if not names:
                 return None

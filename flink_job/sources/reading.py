@@ -9,13 +9,13 @@ import json
 import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from flink_job.settings import SettingsError, SourceSettings
 
 _ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
-_LONGEST_FIELD = 64 << 20  # characters; csv refuses longer ones
 _RAW_KEPT = 2000  # characters of a bad input that its dead letter shows
 _ESCAPE = "surrogateescape"  # keeps bytes that are no UTF-8, to be found and reported
 
@@ -108,7 +108,10 @@ def read_rows(path: Path, settings: SourceSettings, columns: Collection[str]) ->
     kind = settings.format or _ending(path)
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
         try:
-            yield from _csv_rows(file, path, columns) if kind == "csv" else _json_rows(file)
+            if kind == "csv":
+                yield from _csv_rows(file, path, columns, settings.longest)
+            else:
+                yield from _json_rows(file, settings.longest)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             message = (
                 f"source.path: {path} is no whole gzip file: {error}. "
@@ -117,11 +120,21 @@ def read_rows(path: Path, settings: SourceSettings, columns: Collection[str]) ->
             raise SettingsError(message) from error
 
 
-def _json_rows(file: gzip.GzipFile | io.BufferedReader) -> Iterator[Row]:
-    for number, line in enumerate(file, start=1):
+def _json_rows(file: gzip.GzipFile | io.BufferedReader, longest: int) -> Iterator[Row]:
+    most = longest + len("\r\n")
+    for number in count(1):
+        line = file.readline(most)
+        if not line:
+            return
+        raw = line.decode("utf-8", "backslashreplace").rstrip("\n")[:_RAW_KEPT]
+        cut_off = len(line) == most and not line.endswith(b"\n")
+        if cut_off or len(line.rstrip(b"\r\n")) > longest:
+            while line and not line.endswith(b"\n"):
+                line = file.readline(most)
+            yield Row(number, None, f"a line of more than {longest} bytes (source.longest)", raw)
+            continue
         if not line.strip():
             continue
-        raw = line.decode("utf-8", "backslashreplace").rstrip("\n")[:_RAW_KEPT]
         try:
             values = json.loads(line)
         except ValueError as error:  # UnicodeDecodeError too
@@ -136,12 +149,43 @@ def _json_rows(file: gzip.GzipFile | io.BufferedReader) -> Iterator[Row]:
             yield Row(number, None, f"a JSON object is needed, not {type(values).__name__}", raw)
 
 
+class _Lines:
+    """Lines of a CSV file that know where the record begins that is being read."""
+
+    def __init__(self, text: io.TextIOBase) -> None:
+        self._text = text
+        self._number = 0
+        self.ended = False
+        """Whether a record asked for more than the file has: a quote in it was never closed."""
+        self.begin()
+
+    def begin(self) -> None:
+        """A record begins with the next line."""
+        self.first = self._number + 1
+        self.raw = ""
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._text:
+            self._number += 1
+            self.raw = self.raw or line[:_RAW_KEPT]
+            yield line
+        self.ended = True
+
+    def lost(self) -> str:
+        """Which lines are lost with a record."""
+        if self._number <= self.first:
+            return ""
+        lines = self._number - self.first + 1
+        return f"; {lines} lines are lost with it, {self.first} to {self._number}"
+
+
 def _csv_rows(
-    file: gzip.GzipFile | io.BufferedReader, path: Path, columns: Collection[str]
+    file: gzip.GzipFile | io.BufferedReader, path: Path, columns: Collection[str], longest: int
 ) -> Iterator[Row]:
-    csv.field_size_limit(_LONGEST_FIELD)
+    csv.field_size_limit(longest)
     with io.TextIOWrapper(file, encoding="utf-8-sig", errors=_ESCAPE, newline="") as text:
-        reader = csv.reader(text)
+        lines = _Lines(text)
+        reader = csv.reader(lines)
         try:
             header = next(reader, None)
         except csv.Error as error:
@@ -151,15 +195,23 @@ def _csv_rows(
             return
         _check_header(header, path, columns)
         while True:
+            lines.begin()
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Row(reader.line_num, None, f"no CSV: {error}")
+                hint = " (source.longest); is a quote not closed?"
+                what = f"no CSV: {error}{hint}{lines.lost()}"
+                yield Row(reader.line_num, None, what, _printable([lines.raw]))
                 continue
-            if cells:
-                yield _csv_row(header, cells, reader.line_num)
+            if not cells:
+                continue
+            if lines.ended:
+                what = f"no CSV: a quote is not closed{lines.lost()}"
+                yield Row(reader.line_num, None, what, _printable(cells))
+                continue
+            yield _csv_row(header, cells, reader.line_num, lines.lost())
 
 
 def _check_header(header: list[str], path: Path, columns: Collection[str]) -> None:
@@ -173,10 +225,10 @@ def _check_header(header: list[str], path: Path, columns: Collection[str]) -> No
             raise SettingsError(message)
 
 
-def _csv_row(header: list[str], cells: list[str], line: int) -> Row:
+def _csv_row(header: list[str], cells: list[str], line: int, lost: str) -> Row:
     raw = _printable(cells)
     if len(cells) != len(header):
-        return Row(line, None, f"{len(cells)} cells in a row of {len(header)} columns", raw)
+        return Row(line, None, f"{len(cells)} cells in a row of {len(header)} columns{lost}", raw)
     return Row(line, dict(zip(header, cells, strict=True)), raw=raw)
 
 

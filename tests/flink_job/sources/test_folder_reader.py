@@ -176,3 +176,22 @@ def decoded(state: FakeState) -> dict[str, Any]:
     assert state.kept is not None
     content: dict[str, Any] = msgspec.msgpack.decode(state.kept)
     return content
+
+
+def test_what_is_remembered_of_files_that_are_gone_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flink_job.sources.folder_reader._REMEMBERED", 5)
+    state = FakeState()
+    reader = reader_on(tmp_path, state)
+    seen: list[Event] = []
+    for number in range(30):
+        name = f"{number:02}.jsonl"
+        write(tmp_path, name, [number])
+        seen += tick(reader)[0]
+        if number != 3:  # that one stays
+            (tmp_path / name).unlink()
+        assert not any(tick(reader))
+        assert state.kept is not None
+        assert len(msgspec.msgpack.decode(state.kept)["done"]) <= 7
+    assert ids_of(seen) == list(range(30))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 import gzip
 import json
 import os
@@ -17,10 +16,12 @@ from flink_job.sources.reading import Row, is_input, list_files, read_rows
 COLUMNS = ("id", "text")
 
 
-def rows_of(folder: Path, name: str, data: bytes, columns: tuple[str, ...] = COLUMNS) -> list[Row]:
+def rows_of(
+    folder: Path, name: str, data: bytes, columns: tuple[str, ...] = COLUMNS, **chosen: Any
+) -> list[Row]:
     path = folder / name
     path.write_bytes(data)
-    return list(read_rows(path, SourceSettings(path=path), columns))
+    return list(read_rows(path, SourceSettings(path=path, **chosen), columns))
 
 
 def texts(rows: list[Row]) -> list[Any]:
@@ -93,26 +94,58 @@ def test_nul_bytes_and_bytes_that_are_no_utf8_stay_in_their_row(tmp_path: Path) 
     assert good.values == {"id": "3", "text": "c"}
 
 
-def test_a_field_that_is_too_long_for_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flink_job.sources.reading._LONGEST_FIELD", 1000)
-    before = csv.field_size_limit()
-    try:
-        bad, good = rows_of(tmp_path, "a.csv", b"id,text\n1," + b"x" * 2000 + b"\n2,c\n")
-        assert "field larger than field limit" in str(bad.error)
-        assert bad.line == 2
-        assert good.values == {"id": "2", "text": "c"}
-        with pytest.raises(SettingsError, match=r"b.csv has no header that can be read"):
-            rows_of(tmp_path, "b.csv", b"x" * 2000)
-    finally:
-        csv.field_size_limit(before)
+def test_a_field_that_is_too_long(tmp_path: Path) -> None:
+    data = b"id,text\n1," + b"x" * 2000 + b"\n2,c\n"
+    bad, good = rows_of(tmp_path, "a.csv", data, longest=1000)
+    assert "field larger than field limit (1000) (source.longest)" in str(bad.error)
+    assert bad.line == 2
+    assert bad.raw.startswith("1,xxx")
+    assert good.values == {"id": "2", "text": "c"}
+    assert rows_of(tmp_path, "a.csv", data)[0].values == {"id": "1", "text": "x" * 2000}
+    with pytest.raises(SettingsError, match=r"b.csv has no header that can be read"):
+        rows_of(tmp_path, "b.csv", b"x" * 2000, longest=1000)
+
+
+def test_a_quote_that_is_not_closed_says_which_lines_it_takes_with_it(tmp_path: Path) -> None:
+    tail = b"".join(b"%d,good\n" % i for i in range(3, 500))
+    good, bad = rows_of(tmp_path, "a.csv", b'id,text\n1,a\n2,"b\n' + tail)
+    assert good.values == {"id": "1", "text": "a"}
+    assert bad.error == "no CSV: a quote is not closed; 498 lines are lost with it, 3 to 500"
+    assert (bad.line, len(bad.raw)) == (500, 2000)
+
+
+def test_a_quote_that_is_not_closed_loses_no_more_than_the_longest_field(tmp_path: Path) -> None:
+    tail = b"".join(b"%03d,good\n" % i for i in range(3, 500))
+    _, bad, *good = rows_of(tmp_path, "a.csv", b'id,text\n1,a\n2,"b\n' + tail, longest=100)
+    assert "is a quote not closed?; 12 lines are lost with it, 3 to 14" in str(bad.error)
+    assert bad.raw == '2,"b\n'
+    assert [row.values and row.values["id"] for row in good] == [f"{i:03}" for i in range(14, 500)]
+
+
+def test_a_ragged_row_of_several_lines_says_so(tmp_path: Path) -> None:
+    bad, good = rows_of(tmp_path, "a.csv", b'id,text\n1,"a\n2,"b,c\n3,d\n')
+    assert bad.error == "3 cells in a row of 2 columns; 2 lines are lost with it, 2 to 3"
+    assert good.values == {"id": "3", "text": "d"}
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
+def test_a_line_that_is_too_long_is_left_out(tmp_path: Path, end: bytes) -> None:
+    lines = [b'{"text": "' + b"x" * n + b'"}' for n in (88, 89, 5000)]
+    rows = rows_of(tmp_path, "a.jsonl", b"\n".join([*lines, lines[0]]) + end, longest=100)
+    assert [row.line for row in rows] == [1, 2, 3, 4]
+    assert [row.values is None for row in rows] == [False, True, True, False]
+    assert rows[2].error == "a line of more than 100 bytes (source.longest)"
+    assert len(rows[2].raw) == 102
+    (blank,) = rows_of(tmp_path, "b.jsonl", b" " * 5000 + b"\n\n", longest=100)
+    assert blank.values is None
 
 
 def test_a_huge_field_is_read_and_its_excerpt_is_short(tmp_path: Path) -> None:
     big = b"x" * 3_000_000
-    (row,) = rows_of(tmp_path, "a.csv", b"id,text\n1," + big + b"\n")
+    (row,) = rows_of(tmp_path, "a.csv", b"id,text\n1," + big + b"\n", longest=4_000_000)
     assert row.values == {"id": "1", "text": big.decode()}
     assert len(row.raw) == 2000
-    (row,) = rows_of(tmp_path, "a.jsonl", b'{"text": "' + big + b'"}')
+    (row,) = rows_of(tmp_path, "a.jsonl", b'{"text": "' + big + b'"}', longest=4_000_000)
     assert row.values == {"text": big.decode()}
     assert len(row.raw) == 2000
 
