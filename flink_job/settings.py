@@ -217,6 +217,24 @@ class JobSettings(CascadeSettings):
         )
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader; of a setting that is given twice it would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a mapping with a key that stands there twice."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        problem="a setting is given twice, for the second time",
+                        problem_mark=key.start_mark,
+                    )
+                seen.add(key.value)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
 def load_job(path: Path) -> JobSettings:
     """Read a job's YAML. Relative paths in it are relative to its folder.
 
@@ -226,7 +244,7 @@ def load_job(path: Path) -> JobSettings:
         If it can not be read or is not valid; the message names each field and the fix.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  # a safe one
     # A malformed date or number is a plain ValueError to PyYAML.
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         message = f"{path}: can not be read as YAML: {_without_excerpt(error)}"

@@ -281,3 +281,25 @@ def test_only_the_paper_policy_may_go_without_a_budget(
 ) -> None:
     job = JobSettings.model_validate(content | {"policy": policy, "budget": budget})
     assert job.unlimited is unlimited
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("task: {name: a}\nsink: {}\ntask: {name: b}\n", 3),
+        ("task:\n  name: a\n  labels: []\n  name: hunter2\n", 4),
+        ("levels:\n  - kind: linear\n    kind: linear\n", 3),
+    ],
+)
+def test_a_setting_that_is_given_twice_is_refused(tmp_path: Path, text: str, line: int) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(text)
+    message = error_of(path)
+    assert f"a setting is given twice, for the second time in line {line}, column" in message
+    assert "hunter2" not in message
+
+
+def test_merged_settings_may_be_given_again(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("a: &a {name: x}\ntask:\n  <<: *a\n  name: y\n")
+    assert "given twice" not in error_of(path)
