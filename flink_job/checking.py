@@ -6,34 +6,46 @@ import os
 import shutil
 from dataclasses import dataclass
 
+from flink_job import output
 from flink_job.connecting import require_key, require_levels, running_store
 from flink_job.java import ensure_java
 from flink_job.settings import JobSettings, SettingsError
-from flink_job.sources.blocks import survey
+from flink_job.sources.blocks import Survey, survey
 from flink_job.sources.reading import list_files
 from model_store.errors import StoreError
 from operators.settings import EncoderSettings, OpenAIExpertSettings
 
+_SAMPLE = 1000  # records of a watched folder that are looked at
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """One thing that was looked at.
+
+    Parameters
+    ----------
+    warning
+        What does not keep the job from running, but is hardly meant.
+    """
 
     what: str
     good: bool
     detail: str
+    warning: str | None = None
 
 
 def check_job(job: JobSettings) -> list[Finding]:
     """Look at all that a job needs; makes no call to the expert."""
-    return [_source(job), *_encoders(job), _expert(job), _store(job), _java()]
+    return [_source(job), _sink(job), *_encoders(job), _expert(job), _store(job), _java()]
 
 
 def _source(job: JobSettings) -> Finding:
     try:
         if job.source.watch:
             files = list_files(job.source)
-            return Finding("source", True, f"watching {job.source.path}, {len(files)} files now")
+            warning = _without_gold(job, _sample(job)) if files else None
+            detail = f"watching {job.source.path}, {len(files)} files now"
+            return Finding("source", True, detail, warning)
         found = survey(job)
     except (SettingsError, OSError) as error:
         return Finding("source", False, str(error))
@@ -41,7 +53,31 @@ def _source(job: JobSettings) -> Finding:
     if job.recorded_column:
         unanswered = sum(reference.expert is None for reference in found.references)
         detail += f", {unanswered} without a recorded answer"
-    return Finding("source", found.events > 0, detail)
+    return Finding("source", found.events > 0, detail, _without_gold(job, found))
+
+
+def _sample(job: JobSettings) -> Survey:
+    """The first records of a watched folder, as if they were all."""
+    bounded = job.source.model_copy(update={"watch": False, "limit": _SAMPLE})
+    return survey(job.model_copy(update={"source": bounded}))
+
+
+def _without_gold(job: JobSettings, found: Survey) -> str | None:
+    missing = sum(reference.label is None for reference in found.references)
+    if job.source.fields.label is None or not missing:
+        return None
+    return (
+        f"{missing} of {found.events} events have no gold label in {job.source.fields.label!r}, so "
+        "the report can not judge them; is `source.fields.label` spelled as in the files?"
+    )
+
+
+def _sink(job: JobSettings) -> Finding:
+    try:
+        output.look(job.sink)
+    except SettingsError as error:
+        return Finding("sink", False, str(error))
+    return Finding("sink", True, str(job.sink.path))
 
 
 def _encoders(job: JobSettings) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -27,13 +28,41 @@ def prepare(settings: SinkSettings, *, go_on: bool = False) -> None:
     SettingsError
         If it can not be made, or holds an earlier run: mixing two runs would double decisions.
     """
+    if not go_on:
+        _refuse_occupied(settings)
     try:
         settings.path.mkdir(parents=True, exist_ok=True)
-        occupied = [name for name in FOLDERS if (settings.path / name).exists()]
     except OSError as error:
         message = f"sink.path: {settings.path} can not be made: {error}"
         raise SettingsError(message) from error
-    if occupied and not go_on:
+
+
+def look(settings: SinkSettings) -> None:
+    """See whether `prepare` would work, and change nothing.
+
+    Raises
+    ------
+    SettingsError
+        If the folder holds an earlier run, or nothing can be written there.
+    """
+    _refuse_occupied(settings)
+    path = settings.path
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        message = (
+            f"sink.path: nothing can be written to {path}: {existing} is no folder, or not yours. "
+            "Operator action: choose another folder, or change its permissions."
+        )
+        raise SettingsError(message)
+
+
+def _refuse_occupied(settings: SinkSettings) -> None:
+    try:
+        occupied = [name for name in FOLDERS if (settings.path / name).exists()]
+    except OSError as error:
+        message = f"sink.path: {settings.path} can not be looked into: {error}"
+        raise SettingsError(message) from error
+    if occupied:
         message = (
             f"sink.path: {settings.path} holds an earlier run ({', '.join(occupied)}). "
             "Operator action: move it away, or choose another folder."

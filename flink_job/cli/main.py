@@ -45,7 +45,7 @@ app.command()(submit.stop)
 app.add_typer(releases.app, name="releases", help="List, show and roll back releases.")
 app.add_typer(demo.app, name="demo", help="Run the whole system on generated posts.")
 
-console = Console()
+console, errors = Console(), Console(stderr=True)
 _EXPLAINED = (
     SettingsError,
     StoreError,
@@ -64,7 +64,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except _EXPLAINED as error:
-        console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
+        fail(str(error))
         raise typer.Exit(2) from error
 
 
@@ -119,6 +119,9 @@ def check(job: JobFile) -> None:
         for finding in findings:
             mark = "[green]ok[/]  " if finding.good else "[red]bad[/] "
             console.print(f"{mark} {finding.what}: {escape(finding.detail)}", soft_wrap=True)
+            if finding.warning:
+                warning = f"[yellow]warn[/] {finding.what}: {escape(finding.warning)}"
+                console.print(warning, soft_wrap=True)
         if not all(finding.good for finding in findings):
             raise typer.Exit(2)
 
@@ -156,7 +159,7 @@ def show(outcome: Outcome) -> None:
     console.print(summary_table(outcome.evaluation))
     console.print(f"report: {escape(outcome.report.absolute().as_uri())}", soft_wrap=True)
     if not outcome.evaluation.delivery.complete:
-        console.print("[red]error:[/] some event has no decision, or more than one")
+        fail("some event has no decision, or more than one")
         raise typer.Exit(1)
 
 
@@ -176,6 +179,11 @@ def show_stopped(stopped: Stopped, settings: JobSettings, job: Path, run_id: str
         say(f"stopped; go on with:\n{shlex.join(command)}")
     if not settings.source.watch:
         raise typer.Exit(1)
+
+
+def fail(message: str) -> None:
+    """Print an error where it does not mix with what is shown."""
+    errors.print(f"[red]error:[/] {escape(message)}", soft_wrap=True)
 
 
 def say(text: str) -> None:

@@ -17,7 +17,7 @@ from model_store.manifest import Manifest
 from model_store.store import ModelStore
 
 app = typer.Typer(no_args_is_help=True)
-_console = Console()
+_console, _errors = Console(), Console(stderr=True)
 _MEBIBYTE = 1 << 20
 _ID_CHARS = len("r000042-1a2b3c4d5e6f")
 JobFile = Annotated[Path, typer.Argument(help="The job's YAML: names the task and the store.")]
@@ -37,7 +37,7 @@ def _open(job: Path) -> tuple[JobSettings, ModelStore]:
 
 
 def _fail(error: Exception) -> typer.Exit:
-    _console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+    _errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
     return typer.Exit(2)
 
 

@@ -32,7 +32,8 @@ def findings(job: JobSettings, **expert: Any) -> dict[str, Finding]:
 def test_a_job_that_can_start(posts: Path, make_job: Make) -> None:
     found = findings(make_job(store={"url_env": URL_ENV}))
     assert all(finding.good for finding in found.values())
-    assert list(found) == ["source", "expert", "store", "java"]
+    assert list(found) == ["source", "sink", "expert", "store", "java"]
+    assert not any(finding.warning for finding in found.values())
     assert found["source"].detail == "300 events, 1 dead letters, 0 without a recorded answer"
     assert found["expert"].detail == "recorded answers in column 'expert'"
     assert found["store"].detail == "embedded, head release none yet"
@@ -47,7 +48,7 @@ def test_each_thing_is_looked_at_whatever_is_wrong_with_the_others(
 
     monkeypatch.setattr(checking, "ensure_java", none)
     found = findings(make_job(store={"kind": "redis", "url_env": URL_ENV}), **LLM)
-    assert not any(finding.good for finding in found.values())
+    assert {name for name, finding in found.items() if finding.good} == {"sink"}
     assert "there is no file or folder" in found["source"].detail
     assert f"{KEY_ENV} is not set" in found["expert"].detail
     assert f"{URL_ENV} is not set" in found["store"].detail
@@ -116,3 +117,27 @@ def test_an_encoder_is_fetched_and_exported_beforehand(
     assert not found.good
     assert "lacks config.json" in found.detail
     assert "Operator action" in found.detail
+
+
+@pytest.mark.parametrize("watch", [False, True])
+def test_a_gold_label_that_is_nowhere_is_a_warning(
+    posts: Path, make_job: Make, watch: bool
+) -> None:
+    job = make_job(store={"kind": "redis", "url_env": URL_ENV})
+    fields = {"label": "lable"}
+    path = posts.parent if watch else posts
+    budget = {"share": 0.1}
+    source = {"path": path, "watch": watch, "fields": fields}
+    job = JobSettings.model_validate(job.model_dump() | {"source": source, "budget": budget})
+    found = findings(job)["source"]
+    assert found.good
+    assert found.warning is not None
+    assert "300 of 300 events have no gold label in 'lable'" in found.warning
+
+
+def test_a_sink_that_holds_a_run_is_no_good(posts: Path, make_job: Make) -> None:
+    job = make_job(store={"kind": "redis", "url_env": URL_ENV})
+    (job.sink.path / "decisions").mkdir(parents=True)
+    sink = findings(job)["sink"]
+    assert not sink.good
+    assert "holds an earlier run" in sink.detail

@@ -51,3 +51,19 @@ def test_a_savepoint_is_a_folder_with_metadata_or_a_uri(tmp_path: Path) -> None:
     for wrong in (tmp_path, tmp_path / "none", folder / "_metadata"):
         with pytest.raises(SettingsError, match=r"--from-savepoint: there is no savepoint in"):
             output.savepoint_uri(str(wrong))
+
+
+def test_a_look_changes_nothing_and_says_what_would_go_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output.look(SinkSettings(path=tmp_path / "a" / "b"))
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match=r"nothing can be written to .*file is no folder"):
+        output.look(SinkSettings(path=tmp_path / "file" / "out"))
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(SettingsError, match=r"nothing can be written to .*Operator action"):
+        output.look(SinkSettings(path=tmp_path / "out"))
+    (tmp_path / "decisions").mkdir()
+    with pytest.raises(SettingsError, match=r"holds an earlier run \(decisions\)"):
+        output.look(SinkSettings(path=tmp_path))

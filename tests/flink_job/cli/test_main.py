@@ -39,6 +39,7 @@ def refused(*arguments: str | Path) -> str:
     """What the command says on its way out; line breaks are the terminal's."""
     result = cli(*arguments)
     assert result.exit_code == USER_ERROR
+    assert "error:" not in result.stdout
     return result.output
 
 
@@ -267,7 +268,7 @@ def test_a_check_that_is_good(
     monkeypatch.setattr(checking, "ensure_java", lambda: None)
     result = cli("check", write_job(content))
     assert result.exit_code == 0
-    assert len(re.findall(r"^ok ", result.output, re.MULTILINE)) == 4
+    assert len(re.findall(r"^ok ", result.output, re.MULTILINE)) == 5
     assert "300 events, 1 dead letters" in result.output
 
 
