@@ -191,7 +191,7 @@ def _start(
 
 
 def _savepoint(client: Any, job: JobSettings) -> stopping.Savepoint:
-    """Ask Flink to finish what the job holds, to commit it, and to end it."""
+    """Ask Flink to commit what is decided, to keep all else in a savepoint, and to end the job."""
     from pyflink.java_gateway import get_gateway
 
     # PyFlink 2.3's own stop_with_savepoint calls a Java method that is gone.

@@ -105,7 +105,8 @@ def test_a_bounded_job_commits_what_it_holds_and_goes_on(make_job: Make, silent:
     assert isinstance(first, Stopped)
     seen = connection(job, "bounded").ledger().usage().seen
     assert 100 <= seen < 800
-    assert len(read_decisions(job.sink.path / "decisions")) == seen
+    # All that is decided is committed; who waits for the expert is in the savepoint.
+    assert 0 < len(read_decisions(job.sink.path / "decisions")) <= seen
     second = run(job, "bounded", silent, from_savepoint=first.savepoint)
     assert isinstance(second, Outcome)
     assert second.evaluation.delivery.complete
