@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
@@ -120,10 +121,11 @@ class ExpertDesk:
         paid = _Paid()
 
         async def attempt() -> str:
-            call, granted = name, grant
-            if paid.names:
-                call = f"{name}#{len(paid.names) + 1}"
-                granted = await self._reserve_retry(call)
+            # One that was granted before a failure may have been made then: this is another one.
+            another = bool(paid.names) or grant is Grant.AGAIN
+            call = f"{name}#{uuid.uuid4().hex}" if another else name
+            if another:
+                await self._reserve_retry(call)
             paid.names.append(call)
             try:
                 async with self._slots:
@@ -132,9 +134,8 @@ class ExpertDesk:
             except ExpertError as error:
                 paid.count(error)
                 self._on_error(error.kind)
-                # One that was granted before a failure may have reached it then.
-                if not error.reached and granted is Grant.NEW:
-                    paid.unheard.append(call)
+                if not error.reached:
+                    paid.unheard[another].append(call)
                 raise
             paid.count(reply)
             return reply.label
@@ -200,8 +201,7 @@ class ExpertDesk:
 
     async def _refund(self, paid: _Paid) -> None:
         """Take back what was granted for calls that never reached the expert."""
-        for retry in (False, True):
-            names = [name for name in paid.unheard if (name != paid.names[0]) == retry]
+        for retry, names in paid.unheard.items():
             if names:  # a ledger that is down keeps them spent: too few calls, never too many
                 with contextlib.suppress(StoreError):
                     await self._offload(self._ledger.refund, names, retry=retry)
@@ -224,11 +224,10 @@ class ExpertDesk:
             return ["ledger_unavailable"] * len(names)
         return [grant or "budget" for grant in granted]
 
-    async def _reserve_retry(self, call: str) -> Grant:
+    async def _reserve_retry(self, call: str) -> None:
         (grant,) = await self._reserve([call], retry=True)
         if isinstance(grant, str):
             raise _OutOfBudget(grant)
-        return grant
 
 
 class _OutOfBudget(ExpertError):
@@ -241,8 +240,8 @@ class _Paid:
     def __init__(self) -> None:
         self.names: list[str] = []
         """Under which the calls were granted: the first, and the retries."""
-        self.unheard: list[str] = []
-        """Those that never reached the expert and were counted for nothing."""
+        self.unheard: dict[bool, list[str]] = {False: [], True: []}
+        """Those that never reached the expert: first calls, and further ones."""
         self.calls = 0
         self.tokens_in = 0
         self.tokens_out = 0

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import Counter
+from dataclasses import dataclass
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.expert.desk import call_id
-from operators.expert.port import ExpertBusy, ExpertRefused
+from operators.expert.port import ExpertBusy, ExpertRefused, Reply
+from operators.records import Event
 from operators.settings import BreakerSettings, RetrySettings
 from tests.operators.expert.desks import OK, ScriptedExpert, Step, answer, down, nobody
 from tests.operators.fakes import event, memory_ledger
@@ -131,3 +135,37 @@ def test_a_call_that_was_granted_before_a_failure_is_not_given_back() -> None:
     answer(expert, [event(1)], ledger=ledger)
     usage = ledger.usage()
     assert (usage.reserved, usage.refunded) == (1, 0)
+
+
+@dataclass
+class FragileExpert(ScriptedExpert):
+    """Gets so many requests before the caller dies with the next one under way."""
+
+    survives: int = 0
+
+    async def ask(self, event: Event) -> Reply:
+        if self.received >= self.survives:
+            self.received += 1
+            raise asyncio.CancelledError
+        return await super().ask(event)
+
+
+@given(
+    crashes=st.lists(st.integers(0, 4), max_size=4),
+    events=st.integers(1, 6),
+    calls=st.integers(0, 12),
+)
+def test_calls_under_way_in_a_crash_count_and_so_do_those_that_repeat_them(
+    crashes: list[int], events: int, calls: int
+) -> None:
+    """The provider has seen both; only an answer that came back spares the second."""
+    ledger, received = memory_ledger(), 0
+    for survives in crashes:
+        fragile = FragileExpert(survives=survives)
+        with contextlib.suppress(asyncio.CancelledError):
+            answer(fragile, [event(i) for i in range(events)], ledger=ledger, calls=calls)
+        received += fragile.received
+    last = ScriptedExpert()
+    verdicts = answer(last, [event(i) for i in range(events)], ledger=ledger, calls=calls)
+    assert received + last.received <= ledger.usage().reserved <= calls
+    assert all(v.answer.label == "ok" or v.answer.failure == "budget" for v in verdicts)
