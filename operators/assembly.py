@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -21,11 +22,12 @@ from operators.expert.desk import ExpertDesk
 from operators.expert.openai_expert import OpenAIExpert, api_key
 from operators.expert.port import Expert
 from operators.expert.recorded import RecordedExpert
+from operators.inline import InlineExecutor
 from operators.levels.cached import CachedLearner
 from operators.levels.encoder.errors import EncoderUnavailable
 from operators.levels.linear import LinearLearner
 from operators.levels.linear_onnx import LinearLevel
-from operators.levels.port import Learner, Level
+from operators.levels.port import Learner, Level, SlowLearner
 from operators.policy.budgeted import BudgetedLearner, BudgetedPolicy
 from operators.policy.paper import PaperPolicy, gates_for
 from operators.policy.paper_learning import PaperLearner
@@ -136,19 +138,31 @@ def build_cascade(settings: CascadeSettings, ledger: Ledger, parts: Parts = PART
     return Cascade(settings.task, levels, parts.policy(settings), ledger)
 
 
-def build_trainer(settings: CascadeSettings, parts: Parts = PARTS) -> Trainer:
-    """The learning side: learners and the policy's learner, knowing nothing yet."""
+def build_trainer(
+    settings: CascadeSettings, parts: Parts = PARTS, executor: Executor | None = None
+) -> Trainer:
+    """The learning side: learners and the policy's learner, knowing nothing yet.
+
+    Parameters
+    ----------
+    executor
+        Of one thread, for what is learned in the background; None learns it in the foreground.
+    """
     labels = len(settings.task.labels)
     learners = [
         parts.learner(level, labels, settings.seed + i) for i, level in enumerate(settings.levels)
     ]
+    slow = [learner for learner in learners if isinstance(learner, SlowLearner)]
+    for learner in slow:
+        learner.work_on(executor or InlineExecutor())
     if isinstance(settings.policy, PaperSettings):
         gates = gates_for(settings.policy, len(learners))
         learners = [
             CachedLearner(learner, gate.cache, settings.policy.aggregate, settings.seed)
             for learner, gate in zip(learners, gates, strict=True)
         ]
-    return Trainer(learners, parts.policy_learner(settings), _evidence(settings.policy))
+    evidence = _evidence(settings.policy)
+    return Trainer(learners, parts.policy_learner(settings), evidence, slow)
 
 
 def _evidence(settings: BudgetedSettings | PaperSettings) -> Evidence | None:

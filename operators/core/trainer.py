@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from safetensors import numpy as safetensors
 from model_store.errors import TensorMismatch
 from model_store.manifest import Release
 from operators.audit.evidence import Evidence
-from operators.levels.port import Learner, Tensors, prefixed, under
+from operators.levels.port import Learner, SlowLearner, Tensors, prefixed, under
 from operators.policy.port import PREFIX, PolicyLearner
 from operators.records import Annotation, Audit
 
@@ -41,11 +41,14 @@ class Trainer:
         Of the deferral policy.
     evidence
         What audits have proved; None where there are none.
+    slow
+        Those of the learners that also learn in the background.
 
     Notes
     -----
-    Deterministic: the same lessons in the same chunks give the same weights, so a restored
-    snapshot followed by the lessons after it is the trainer that never stopped.
+    Deterministic: the same lessons in the same chunks, with the same `turns`, give the same
+    weights, so a restored snapshot followed by the lessons after it is the trainer that never
+    stopped.
     """
 
     def __init__(
@@ -53,10 +56,14 @@ class Trainer:
         learners: Sequence[Learner],
         policy: PolicyLearner,
         evidence: Evidence | None = None,
+        slow: Sequence[SlowLearner] = (),
     ) -> None:
         self._learners = learners
         self._policy = policy
         self._evidence = evidence
+        self._slow = slow
+        self.turns: tuple[str, ...] = ()
+        """Levels that the last lesson gave a turn to learn in the background."""
         self._counts = Counts()
 
     @property
@@ -85,13 +92,23 @@ class Trainer:
         return self._evidence.disagreeing if self._evidence else 0
 
     def learn(
-        self, annotations: Sequence[Annotation], settled: int, audits: Sequence[Audit] = ()
+        self,
+        annotations: Sequence[Annotation],
+        settled: int,
+        audits: Sequence[Audit] = (),
+        turns: Collection[str] | None = None,
     ) -> None:
         """Learn from the annotations of a chunk of `settled` verdicts.
 
         Every level is judged on what it would have said before it learns the answer, and the
         policy learns from that.
+
+        Parameters
+        ----------
+        turns
+            What `turns` said when this lesson was learned before; None if it never was.
         """
+        self.turns = ()
         self._counts.settled += settled
         if self._evidence is not None:
             self._evidence.take(audits)
@@ -106,6 +123,17 @@ class Trainer:
             self._judge(learner.name, opinion.argmax(axis=1) == labels)
             learner.learn(texts, labels.tolist())
         self._counts.annotations += len(annotations)
+        self._give_turns(turns)
+
+    def _give_turns(self, before: Collection[str] | None) -> None:
+        ready = [
+            learner
+            for learner in self._slow
+            if (learner.due if before is None else learner.name in before)
+        ]
+        for learner in ready:
+            learner.turn()
+        self.turns = tuple(learner.name for learner in ready)
 
     def _judge(self, level: str, right: npt.NDArray[np.bool_]) -> None:
         mean = self._counts.agreement.get(level, 0.0)

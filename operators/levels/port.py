@@ -6,7 +6,8 @@ The halves meet only in named tensors, so that what is served is what was publis
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from concurrent.futures import Executor
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +77,29 @@ class Learner(Protocol):
 
     def restore(self, snapshot: Tensors) -> None:
         """Undo nothing, forget everything: become what `snapshot` described."""
+
+
+@runtime_checkable
+class SlowLearner(Protocol):
+    """What a learner is that also learns in the background, in turns.
+
+    Which lessons give it a turn is for the clock to say. The trainer notes them, and gives the
+    same turns when it repeats the lessons: what is learned follows from the two.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the level that this teaches."""
+
+    def work_on(self, executor: Executor) -> None:
+        """Have an executor, of one thread, do what is done in the background."""
+
+    @property
+    def due(self) -> bool:
+        """Whether it could make use of a turn, and has the time for it now."""
+
+    def turn(self) -> None:
+        """Take over what was learned in the background, waiting for it, and begin anew."""
 
 
 def prefixed(name: str, tensors: Tensors) -> dict[str, npt.NDArray[Any]]:

@@ -21,6 +21,7 @@ from operators.settings.levels import (
     FinetuneSettings,
     LevelSettings,
     LinearSettings,
+    TopLayers,
 )
 from operators.settings.policies import BudgetedSettings, GateSettings, PaperSettings, Policy
 from operators.settings.spending import BudgetSettings
@@ -50,4 +51,5 @@ __all__ = [
     "Section",
     "Share",
     "TaskSettings",
+    "TopLayers",
 ]

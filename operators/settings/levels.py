@@ -50,6 +50,9 @@ class LinearSettings(Section):
     """Examples kept for replay (a uniform sample of all)."""
 
 
+TopLayers = Annotated[int, Field(ge=0, le=48)] | Literal["all"]
+
+
 class FinetuneSettings(Section):
     """Online fine-tuning of an encoder's top layers from the remembered examples."""
 
@@ -60,10 +63,10 @@ class FinetuneSettings(Section):
     batch: Annotated[int, Field(ge=1, le=256)] = 8
     """Examples in one gradient step, drawn evenly over the labels."""
     every: Annotated[int, Field(ge=1, le=10_000)] = 4
-    """New annotations for one gradient step."""
-    time_share: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Share of the trainer's time that gradient steps may take. Steps that do not fit are left
-    out, so that labels are taken in and releases go out at the stream's pace."""
+    """New annotations for one gradient step. They are made a few at a time, in the background."""
+    time_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of the time that gradient steps may take. Steps that do not fit are left out, so that
+    labels are taken in and releases go out at the stream's pace."""
 
 
 class EncoderSettings(Section):
@@ -92,9 +95,10 @@ class EncoderSettings(Section):
     """Texts evaluated together, of about the same length. On a CPU more than 8 bring nothing."""
     max_tokens: Annotated[int, Field(ge=8, le=512)] = 128
     """Tokens of a text that are read, the two that mark its ends included; the rest is cut off."""
-    top_layers: Annotated[int, Field(ge=0, le=48)] = 0
+    top_layers: TopLayers = 0
     """Top transformer layers that are fine-tuned beside the head. 0: the head alone, which needs
-    no torch while learning."""
+    no torch while learning. `all`: the whole encoder with its word embeddings; each release then
+    carries all of it, and the trainer's state three times as much."""
     finetune: FinetuneSettings = FinetuneSettings()
     """How the top layers learn; not read where `top_layers` is 0."""
     rate: Annotated[float, Field(gt=0, le=1)] = 0.003
@@ -106,7 +110,7 @@ class EncoderSettings(Section):
     step_size: Annotated[int, Field(ge=1, le=256)] = 16
     """Remembered examples in one step."""
     buffer: Annotated[int, Field(ge=1, le=100_000)] = 8192
-    """Examples remembered to learn from (a uniform sample of all)."""
+    """Examples remembered to learn from; once it is full, rare labels keep theirs."""
 
     @model_validator(mode="after")
     def _precision(self) -> Self:

@@ -16,7 +16,7 @@ from safetensors import numpy as safetensors
 
 from operators.levels.encoder.errors import EncoderUnavailable
 from operators.levels.encoder.source import TOKENIZER, digest, digest_of, locate
-from operators.settings import EncoderSettings
+from operators.settings import EncoderSettings, TopLayers
 
 GRAPH, META, TRAINABLE = "model.onnx", "meta.json", "trainable.safetensors"
 FORMAT = 3  # raise when the export changes: graphs of another format are left alone
@@ -143,7 +143,7 @@ def _found(folder: Path, source: Path, make: Callable[[Path], None]) -> Artifact
     return _read(folder, source)
 
 
-def _export(source: Path, made: Path, top_layers: int) -> None:
+def _export(source: Path, made: Path, top_layers: TopLayers) -> None:
     try:
         # torch is asked for only where a graph is missing
         from operators.levels.encoder.export import export

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from operators.levels.encoder.artifact import obtain
 from operators.levels.encoder.errors import EncoderUnavailable
 from operators.levels.encoder.learning import EncoderLearner
 from operators.levels.encoder.runtime import check_builds
 from operators.levels.encoder.serving import EncoderLevel
-from operators.levels.encoder.session import open_encoder
+from operators.levels.encoder.session import Encoder, FloatArray, open_encoder
+from operators.levels.encoder.tuning import Tuning
+from operators.levels.port import Tensors
 from operators.settings import EncoderSettings
 
 __all__ = ["encoder_learner", "encoder_level", "prepare"]
@@ -43,6 +45,11 @@ def encoder_learner(
 ) -> EncoderLearner:
     """The learning half, knowing nothing yet.
 
+    Parameters
+    ----------
+    monotonic
+        The clock by which gradient steps on the layers keep to their share, in seconds.
+
     Raises
     ------
     EncoderUnavailable
@@ -59,5 +66,16 @@ def encoder_learner(
             f"{error.name}.",
             "pip install 'flink-online-cascade[encoder]', or set `top_layers: 0`.",
         ) from error
-    tuner = Tuner(encoder.artifact, encoder.tokens, settings, monotonic)
-    return EncoderLearner(settings, encoder, labels, seed, tuner)
+    tuner = Tuner(encoder.artifact, encoder.tokens, settings, monotonic, _embed(settings, encoder))
+    layers, share = encoder.artifact.trainable(), settings.finetune.time_share
+    tuning = Tuning(tuner, layers, share, monotonic)
+    return EncoderLearner(settings, encoder, labels, seed, tuning)
+
+
+def _embed(
+    settings: EncoderSettings, encoder: Encoder
+) -> Callable[[Sequence[str], Tensors], FloatArray] | None:
+    """What embeds for a tuner: nothing where torch says what the served graph would."""
+    if settings.precision == "fp32":
+        return None
+    return lambda texts, layers: encoder.embed(texts, encoder.bind(layers))

@@ -32,6 +32,7 @@ from operators.levels.encoder.artifact import (
 )
 from operators.levels.encoder.errors import EncoderUnavailable
 from operators.levels.encoder.source import TOKENIZER, digest_of
+from operators.settings import TopLayers
 
 OPSET = 17
 SCALE = 8.0  # an embedding of length 1 would have a linear head learn slowly at usual rates
@@ -106,14 +107,20 @@ def load(source: Path) -> Pooled:
     return Pooled(base.eval().float())
 
 
-def top_parameters(pooled: Pooled, layers: int) -> dict[str, torch.nn.Parameter]:
-    """Parameters of the top transformer layers, by their names in the base model.
+def top_parameters(pooled: Pooled, layers: TopLayers) -> dict[str, torch.nn.Parameter]:
+    """Parameters of the top transformer layers, or of all, by their names in the base model.
 
     Raises
     ------
     EncoderUnavailable
         If the model has fewer layers.
     """
+    if layers == "all":
+        return {
+            name: parameter
+            for name, parameter in pooled.base.named_parameters()
+            if not _UNUSED.search(name)
+        }
     numbered = [
         (int(found[1]), name, parameter)
         for name, parameter in pooled.base.named_parameters()
@@ -128,7 +135,7 @@ def top_parameters(pooled: Pooled, layers: int) -> dict[str, torch.nn.Parameter]
     return {name: parameter for number, name, parameter in numbered if number >= depth - layers}
 
 
-def export(source: Path, target: Path, top_layers: int) -> None:
+def export(source: Path, target: Path, top_layers: TopLayers) -> None:
     """Write graph, tokenizer, trainable tensors and description into an empty folder."""
     pooled = load(source)
     top = top_parameters(pooled, top_layers)
@@ -234,7 +241,7 @@ def turn_into_inputs(
         if len(own) + len(turned) != 1 or (own + turned)[0] in found:
             raise EncoderUnavailable(
                 f"Parameter {name!r} stands {len(own) + len(turned)} times in the exported graph.",
-                "use `top_layers: 0` with this architecture.",
+                "set `top_layers` to fewer layers, or 0, with this architecture.",
             )
         shape = value.shape[::-1] if turned else value.shape
         found[(own + turned)[0]] = TrainableTensor(name, tuple(shape), bool(turned))

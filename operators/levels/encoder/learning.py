@@ -1,50 +1,28 @@
 """The learning half of the encoder level: a head on embeddings, and top layers if asked for.
 
 The head is useful after tens of labels and costs microseconds; it needs no torch. Fine-tuning the
-top layers is the slow part, done by a `LayerTuner` where there is one.
+top layers is the slow part, done beside it by a `Tuning` where there is one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from concurrent.futures import Executor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from operators.levels.encoder.head import FloatArray, Head
-from operators.levels.encoder.memory import IntArray, Memory, Placed
+from operators.levels.encoder.memory import Memory
 from operators.levels.encoder.session import Encoder
+from operators.levels.encoder.tuning import Tuning, batch_of
 from operators.levels.encoder.weights import check, to_release
 from operators.levels.port import Probabilities, Tensors, prefixed, under
 from operators.settings import EncoderSettings
 
-
-class LayerTuner(Protocol):
-    """Fine-tunes an encoder's top layers."""
-
-    def due(self, annotations: int) -> bool:
-        """Whether a gradient step is to be made now, after so many annotations."""
-
-    def step(self, texts: Sequence[str], labels: IntArray, head: Tensors) -> FloatArray:
-        """Take a gradient step under this head.
-
-        Returns
-        -------
-        The embeddings of the texts before the step, shape (texts, dimension).
-        """
-
-    def tensors(self) -> dict[str, npt.NDArray[Any]]:
-        """The layers in the graph's layout."""
-
-    def adopt(self, tensors: Tensors) -> None:
-        """Go on from these layers, in the graph's layout, with a fresh optimizer."""
-
-    def snapshot(self) -> dict[str, npt.NDArray[Any]]:
-        """Layers and optimizer."""
-
-    def restore(self, snapshot: Tensors) -> None:
-        """Become what `snapshot` described."""
+_LONGEST_ROUND = 16  # steps: what a round makes of the layers waits for all of them
+_TURN = 1  # purpose of the draws of a turn, beside those of the examples
 
 
 class EncoderLearner:
@@ -56,7 +34,7 @@ class EncoderLearner:
         Number of labels.
     seed
         Of every draw.
-    tuner
+    tuning
         Of the top layers; None leaves them as the base model has them.
     """
 
@@ -66,19 +44,23 @@ class EncoderLearner:
         encoder: Encoder,
         labels: int,
         seed: int,
-        tuner: LayerTuner | None = None,
+        tuning: Tuning | None = None,
     ) -> None:
         self._settings = settings
         self._encoder = encoder
         self._labels = labels
-        self._tuner = tuner
+        self._tuning = tuning
         self._head = Head(encoder.dimension, labels, settings.rate, settings.l2)
-        self._memory = Memory(encoder.dimension, settings.buffer, seed, texts=tuner is not None)
+        self._memory = Memory(
+            encoder.dimension, labels, settings.buffer, seed, texts=tuning is not None
+        )
         self._updates = 0
+        self._turn_at = 0  # examples that had their steps with the last turn
         self._load_layers()
 
     def _load_layers(self) -> None:
-        self._layers = self._tuner.tensors() if self._tuner else self._encoder.artifact.trainable()
+        tuning = self._tuning
+        self._layers = tuning.layers if tuning else self._encoder.artifact.trainable()
         self._bound = self._encoder.bind(self._layers)
         self._latest: tuple[tuple[str, ...], FloatArray] | None = None
 
@@ -113,32 +95,51 @@ class EncoderLearner:
             return
         embeddings = self._embed(texts)
         for text, embedding, label in zip(texts, embeddings, labels, strict=True):
-            placed = self._memory.take_in(text, embedding, label)
-            self._teach_head(placed, embedding, label)
-            self._teach_layers(placed)
+            random = self._memory.take_in(text, embedding, label)
+            self._teach_head(embedding, label, random)
         self._updates += 1
 
-    def _teach_head(self, placed: Placed, embedding: FloatArray, label: int) -> None:
+    def _teach_head(self, embedding: FloatArray, label: int, random: np.random.Generator) -> None:
         chosen = self._settings
-        drawn = placed.random.integers(len(self._memory), size=(chosen.steps, chosen.step_size))
+        drawn = self._memory.like_the_stream((chosen.steps, chosen.step_size), random)
         for number, slots in enumerate(drawn):
             inputs, targets = self._memory.embeddings(slots), self._memory.labels(slots)
             if number == 0:  # the new one is learned for certain
                 inputs[0], targets[0] = embedding, label
             self._head.step(inputs, targets)
 
-    def _teach_layers(self, placed: Placed) -> None:
-        if self._tuner is None or not self._tuner.due(self._memory.seen):
+    def work_on(self, executor: Executor) -> None:
+        """Have an executor, of one thread, make the gradient steps."""
+        if self._tuning is not None:
+            self._tuning.work_on(executor)
+
+    @property
+    def due(self) -> bool:
+        """Whether there is a gradient step to be made, and the time for it."""
+        return self._tuning is not None and self._steps_due() > 0 and self._tuning.rested
+
+    def _steps_due(self) -> int:
+        return min(self._since_turn() // self._settings.finetune.every, _LONGEST_ROUND)
+
+    def _since_turn(self) -> int:
+        return self._memory.seen - self._turn_at
+
+    def turn(self) -> None:
+        """Take over what the last round of gradient steps made, and begin the next."""
+        if self._tuning is None:
             return
-        slots = self._memory.evenly(self._settings.finetune.batch, placed.random)
-        texts, labels = self._memory.texts(slots), self._memory.labels(slots)
-        if self._settings.precision == "fp32":
-            embeddings = self._tuner.step(texts, labels, self._head.tensors())
-        else:  # torch's are not those that the served graph has
-            embeddings = self._encoder.embed(texts, self._bound)
-            self._tuner.step(texts, labels, self._head.tensors())
-        self._memory.refresh(slots, embeddings)
+        for batch, embeddings in self._tuning.collect():
+            self._memory.refresh(batch.slots, batch.texts, embeddings)
         self._load_layers()
+        shape = (self._steps_due(), self._settings.finetune.batch)
+        drawn = self._memory.evenly(shape, self._memory.random(_TURN))
+        batches = [
+            batch_of(slots, self._memory.texts(slots), self._memory.labels(slots))
+            for slots in drawn
+        ]
+        self._turn_at = self._memory.seen - self._since_turn() % self._settings.finetune.every
+        if batches:
+            self._tuning.begin(batches, self._head.tensors())
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Tensors of the head and of the top layers; see `operators.levels.encoder.weights`."""
@@ -156,25 +157,26 @@ class EncoderLearner:
         head, layers = check(tensors, self._encoder.artifact.meta, self._labels)
         self._head.adopt(head)
         self._memory.forget()
-        if self._tuner is not None:
-            self._tuner.adopt(layers)
+        self._turn_at = 0
+        if self._tuning is not None:
+            self._tuning.adopt(layers)
         self._load_layers()
 
     def snapshot(self) -> dict[str, npt.NDArray[Any]]:
-        """Head, memory, layers and optimizers."""
+        """Head, memory, layers, optimizers, and what a round under way was given."""
         state = prefixed("head", self._head.snapshot()) | prefixed(
             "memory", self._memory.snapshot()
         )
-        if self._tuner is not None:
-            state |= prefixed("tuner", self._tuner.snapshot())
-        state["updates"] = np.array([self._updates], np.int64)
+        if self._tuning is not None:
+            state |= prefixed("tuning", self._tuning.snapshot())
+        state["counts"] = np.array([self._updates, self._turn_at], np.int64)
         return state
 
     def restore(self, snapshot: Tensors) -> None:
         """Become the learner that `snapshot` describes."""
         self._head.restore(under("head", snapshot))
         self._memory.restore(under("memory", snapshot))
-        if self._tuner is not None:
-            self._tuner.restore(under("tuner", snapshot))
-        self._updates = int(snapshot["updates"][0])
+        if self._tuning is not None:
+            self._tuning.restore(under("tuning", snapshot))
+        self._updates, self._turn_at = map(int, snapshot["counts"])
         self._load_layers()

@@ -1,8 +1,8 @@
-"""A bounded, uniform sample of the annotations with their embeddings (reservoir sampling)."""
+"""A bounded sample of the annotations with their embeddings, in which rare labels last."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,24 +16,14 @@ _GROWTH = 2  # factor by which the table grows until it is full
 _FIRST_ROWS = 64
 
 
-@dataclass(frozen=True)
-class Placed:
-    """Where an example was put.
-
-    Parameters
-    ----------
-    slot
-        Its row in the memory, or None if the sample does without it.
-    random
-        For what is drawn for this example: a function of the seed and its number in the stream.
-    """
-
-    slot: int | None
-    random: np.random.Generator
-
-
 class Memory:
-    """Examples to learn from again; each of the stream is in it with the same probability.
+    """Examples to learn from again.
+
+    Once it is full, room is made at the expense of the label that has most of it, so a label that
+    is rare or was last seen long ago keeps its examples; among those of one label, each of the
+    stream is held with the same probability (class-balancing reservoir sampling: Chrysakis and
+    Moens, ICML 2020). How often each label was seen is counted, so that draws can follow the
+    stream all the same.
 
     Embeddings are kept in float16: a head learns the same from them, at half the state.
 
@@ -41,6 +31,8 @@ class Memory:
     ----------
     dimension
         Of an embedding.
+    labels
+        Number of labels.
     capacity
         Examples kept at the most.
     seed
@@ -49,11 +41,14 @@ class Memory:
         Keep the texts too, to embed them again under other weights.
     """
 
-    def __init__(self, dimension: int, capacity: int, seed: int, *, texts: bool) -> None:
+    def __init__(
+        self, dimension: int, labels: int, capacity: int, seed: int, *, texts: bool
+    ) -> None:
         self._dimension = dimension
         self._capacity = capacity
         self._seed = seed
         self._keep_texts = texts
+        self._seen_of = np.zeros(labels, np.int64)
         self.forget()
 
     def __len__(self) -> int:
@@ -63,7 +58,7 @@ class Memory:
     @property
     def seen(self) -> int:
         """Examples taken in so far."""
-        return self._seen
+        return int(self._seen_of.sum())
 
     def forget(self) -> None:
         """Hold nothing, as if nothing had been seen."""
@@ -71,26 +66,50 @@ class Memory:
         self._labels = np.zeros(0, np.int32)
         self._texts: list[str] = []
         self._held = 0
-        self._seen = 0
+        self._seen_of = np.zeros_like(self._seen_of)
+        self._by_label: IntArray | None = None
 
-    def take_in(self, text: str, embedding: npt.NDArray[np.float32], label: int) -> Placed:
-        """Take in the next example of the stream."""
-        random = np.random.default_rng([self._seed, self._seen])
-        self._seen += 1
-        slot: int | None = self._held
-        if self._held == self._capacity:
-            drawn = int(random.integers(self._seen))
-            slot = drawn if drawn < self._capacity else None
+    def take_in(
+        self, text: str, embedding: npt.NDArray[np.float32], label: int
+    ) -> np.random.Generator:
+        """Take in the next example of the stream; return the draws for learning it."""
+        random = self.random()
+        slot = self._slot_for(label, random)
+        self._seen_of[label] += 1
         if slot is not None:
             self._write(slot, text, embedding, label)
-        return Placed(slot, random)
+        return random
+
+    def random(self, purpose: int = 0) -> np.random.Generator:
+        """Draws that depend on the seed, the number of examples seen and the purpose alone."""
+        return np.random.default_rng([self._seed, self.seen, purpose])
+
+    def _slot_for(self, label: int, random: np.random.Generator) -> int | None:
+        if self._held < self._capacity:
+            return self._held
+        held_of = self._held_of()
+        complete = held_of[label] == self._seen_of[label]
+        if complete and held_of[label] < held_of.max():
+            return int(random.choice(self._slots_of(int(held_of.argmax()))))
+        if random.integers(self._seen_of[label] + 1) < held_of[label]:
+            return int(random.choice(self._slots_of(label)))
+        return None
+
+    def _held_of(self) -> IntArray:
+        return np.bincount(self._labels[: self._held], minlength=len(self._seen_of))
+
+    def _slots_of(self, label: int) -> IntArray:
+        return np.flatnonzero(self._labels[: self._held] == label)
 
     def _write(self, slot: int, text: str, embedding: npt.NDArray[np.float32], label: int) -> None:
         if slot == self._held:
             self._make_room()
             self._held += 1
+            self._by_label = None
             if self._keep_texts:
                 self._texts.append("")
+        elif self._labels[slot] != label:
+            self._by_label = None
         self._embeddings[slot] = embedding
         self._labels[slot] = label
         if self._keep_texts:
@@ -117,24 +136,44 @@ class Memory:
         """Texts of these examples, if they are kept."""
         return [self._texts[slot] for slot in slots]
 
-    def refresh(self, slots: IntArray, embeddings: npt.NDArray[np.float32]) -> None:
-        """Replace embeddings by those under the weights of now."""
-        self._embeddings[slots] = embeddings
+    def refresh(
+        self, slots: Sequence[int], texts: Sequence[str], embeddings: npt.NDArray[np.float32]
+    ) -> None:
+        """Replace embeddings by those under other weights, where these texts are still held."""
+        for slot, text, embedding in zip(slots, texts, embeddings, strict=True):
+            if self._texts[slot] == text:
+                self._embeddings[slot] = embedding
 
-    def evenly(self, count: int, random: np.random.Generator) -> IntArray:
+    def like_the_stream(self, shape: tuple[int, ...], random: np.random.Generator) -> IntArray:
+        """Draw examples, each label as often as it was seen, with replacement."""
+        if self._held == self.seen:
+            return random.integers(self._held, size=shape)
+        return self._drawn(shape, self._seen_of, random)
+
+    def evenly(self, shape: tuple[int, ...], random: np.random.Generator) -> IntArray:
         """Draw examples, each label as often as the others, with replacement."""
-        held = self._labels[: self._held]
-        present, counts = np.unique(held, return_counts=True)
-        weight = 1 / counts[np.searchsorted(present, held)]
-        return random.choice(self._held, size=count, p=weight / weight.sum())
+        return self._drawn(shape, np.ones_like(self._seen_of), random)
+
+    def _drawn(
+        self, shape: tuple[int, ...], weights: npt.NDArray[np.int64], random: np.random.Generator
+    ) -> IntArray:
+        held_of = self._held_of()
+        if self._by_label is None:
+            self._by_label = np.argsort(self._labels[: self._held], kind="stable")
+        weights = np.where(held_of > 0, weights, 0)
+        labels = random.choice(len(weights), size=shape, p=weights / weights.sum())
+        nth = (random.random(shape) * held_of[labels]).astype(np.intp)
+        first = np.cumsum(held_of) - held_of
+        slots: IntArray = self._by_label[first[labels] + nth]
+        return slots
 
     def snapshot(self) -> dict[str, npt.NDArray[Any]]:
         """Everything held, the seed, and how much was seen: draws depend on nothing else."""
         state: dict[str, npt.NDArray[Any]] = {
             "embeddings": self._embeddings[: self._held].copy(),
             "labels": self._labels[: self._held].copy(),
-            # as text: a seed may be any size
-            "draws": np.frombuffer(f"{self._seed} {self._seen}".encode(), np.uint8),
+            "seen": self._seen_of.copy(),
+            "seed": np.frombuffer(str(self._seed).encode(), np.uint8),  # it may be any size
         }
         if self._keep_texts:
             state["texts"] = np.frombuffer(msgspec.msgpack.encode(self._texts), np.uint8)
@@ -145,6 +184,8 @@ class Memory:
         self._embeddings = np.array(snapshot["embeddings"])
         self._labels = np.array(snapshot["labels"])
         self._held = len(self._labels)
-        self._seed, self._seen = map(int, snapshot["draws"].tobytes().split())
+        self._seen_of = np.array(snapshot["seen"])
+        self._seed = int(snapshot["seed"].tobytes())
+        self._by_label = None
         if self._keep_texts:
             self._texts = msgspec.msgpack.decode(snapshot["texts"].tobytes(), type=list[str])

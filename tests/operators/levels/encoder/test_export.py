@@ -18,7 +18,7 @@ from operators.levels.encoder.errors import EncoderUnavailable
 from operators.levels.encoder.export import SCALE, load, top_parameters
 from operators.levels.encoder.session import open_encoder
 from operators.levels.encoder.tokens import padded
-from operators.settings import EncoderSettings
+from operators.settings import EncoderSettings, TopLayers
 from tests.operators.levels.encoder import tiny
 
 Written = Callable[..., EncoderSettings]
@@ -29,6 +29,8 @@ CASES = [
     *((kind, layers, False) for kind in ("bert", "mpnet") for layers in (0, 1, 2)),
     *((kind, 1, False) for kind in ("roberta", "xlm-roberta", "distilbert", "electra")),
     *((kind, 1, False) for kind in ("deberta-v2", "modernbert")),
+    *((kind, "all", False) for kind in ("bert", "mpnet", "roberta", "xlm-roberta")),
+    *((kind, "all", False) for kind in ("distilbert", "electra", "deberta-v2", "modernbert")),
     ("albert", 0, False),  # its layers are one layer, many times
     *((kind, 1, True) for kind in ("bert", "mpnet", "roberta", "distilbert", "deberta-v2")),
 ]
@@ -36,7 +38,7 @@ CASES = [
 
 @pytest.mark.parametrize(("kind", "layers", "head"), CASES)
 def test_torch_and_onnx_agree_on_random_weights(
-    kind: str, layers: int, head: bool, tmp_path: Path, cache: Path
+    kind: str, layers: TopLayers, head: bool, tmp_path: Path, cache: Path
 ) -> None:
     model = tiny.make(tmp_path, kind, head=head)
     encoder = open_encoder(tiny.written(model, cache, top_layers=layers))
@@ -96,6 +98,14 @@ def test_frozen_layers_are_not_inputs(written: Written) -> None:
     assert {"ids", "mask", "head/weights", "head/bias"} < inputs
     assert all(".layer.1." in name for name in inputs if "layer" in name)
     assert not inputs & {initializer.name for initializer in model.graph.initializer}
+
+
+def test_all_of_the_encoder_can_be_trained(written: Written) -> None:
+    artifact = obtain(written(top_layers="all"))
+    names = {tensor.name for tensor in artifact.meta.trainable}
+    assert "embeddings.word_embeddings.weight" in names
+    assert {name.split(".")[2] for name in names if name.startswith("encoder.layer.")} == {"0", "1"}
+    assert not any("pooler" in name for name in names)  # means are taken: it has no part
 
 
 def test_a_graph_is_exported_once(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:

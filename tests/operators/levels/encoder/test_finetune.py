@@ -1,7 +1,8 @@
-"""Fine-tuning: it learns, within its share of the time, the same for the same examples."""
+"""Fine-tuning with torch: it learns, and the same from the same state and examples."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 
 from operators.levels.encoder.finetune import Tuner
 from operators.levels.encoder.session import open_encoder
+from operators.levels.encoder.tuning import Batch
+from operators.levels.port import Tensors, prefixed, under
 from operators.settings import EncoderSettings
 from tests.operators.levels.checks import equal, toy_stream
 
@@ -19,27 +22,24 @@ Written = Callable[..., EncoderSettings]
 LABELS = 3
 
 
-class Clock:
-    """Moves on when it is told to, and by `step_s` each time it is read."""
-
-    def __init__(self, step_s: float = 0.0) -> None:
-        self.now_s = 0.0
-        self.step_s = step_s
-
-    def __call__(self) -> float:
-        self.now_s += self.step_s
-        return self.now_s
+@pytest.fixture
+def chosen(written: Written) -> EncoderSettings:
+    return written(top_layers=1, finetune={"rate": 0.002})
 
 
 @pytest.fixture
-def tuner(written: Written) -> Callable[..., Tuner]:
-    def make(clock: Clock | None = None, **finetune: Any) -> Tuner:
-        plain = {"rate": 0.002, "every": 1, "time_share": 1.0}
-        chosen = written(top_layers=1, finetune=plain | finetune)
+def tuner(chosen: EncoderSettings) -> Callable[[], Tuner]:
+    def make() -> Tuner:
         encoder = open_encoder(chosen)
-        return Tuner(encoder.artifact, encoder.tokens, chosen, clock or Clock())
+        return Tuner(encoder.artifact, encoder.tokens, chosen, itertools.count().__next__)
 
     return make
+
+
+@pytest.fixture
+def first(chosen: EncoderSettings) -> Tensors:
+    """The base model's layers, with no optimizer yet."""
+    return prefixed("layer", open_encoder(chosen).artifact.trainable())
 
 
 def head(seed: int = 0) -> dict[str, npt.NDArray[Any]]:
@@ -48,93 +48,83 @@ def head(seed: int = 0) -> dict[str, npt.NDArray[Any]]:
     return {"weights": weights, "bias": np.zeros(LABELS, np.float32)}
 
 
-def examples(count: int = 8, seed: int = 0) -> tuple[list[str], npt.NDArray[np.intp]]:
-    texts, labels = zip(*toy_stream(count, seed), strict=True)
-    return list(texts), np.array(labels, np.intp)
+def batches(count: int, seed: int = 0, size: int = 8) -> list[Batch]:
+    made = []
+    for number in range(count):
+        texts, labels = zip(*toy_stream(size, 100 * seed + number), strict=True)
+        made.append(Batch(list(range(size)), list(texts), list(labels)))
+    return made
 
 
-def loss(embeddings: npt.NDArray[np.float32], labels: npt.NDArray[np.intp]) -> float:
-    logits = embeddings @ head()["weights"]
-    return float(
-        torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
-    )
+def loss(embeddings: npt.NDArray[np.float32], labels: list[int]) -> float:
+    logits = torch.from_numpy(embeddings @ head()["weights"])
+    return float(torch.nn.functional.cross_entropy(logits, torch.tensor(labels)))
 
 
-def test_steps_lower_the_loss_and_move_every_tensor(tuner: Callable[..., Tuner]) -> None:
-    taught = tuner()
-    before = taught.tensors()
-    texts, labels = examples()
-    losses = [loss(taught.step(texts, labels, head()), labels) for _ in range(20)]
+def test_steps_lower_the_loss_and_move_every_tensor(
+    tuner: Callable[[], Tuner], first: Tensors
+) -> None:
+    one = batches(1) * 20
+    made = tuner().round(first, one, head())
+    losses = [loss(e, b.labels) for e, b in zip(made.embeddings, one, strict=True)]
     assert losses[-1] < losses[0] - 0.1
-    after = taught.tensors()
-    keys = [name for name in before if not name.endswith("self.key.bias")]  # no gradient: softmax
-    assert all(np.abs(after[name] - before[name]).max() > 0 for name in keys)
+    for name, before in first.items():
+        if not name.endswith("self.key.bias"):  # it has no gradient: the softmax takes no notice
+            assert np.abs(made.state[name] - before).max() > 0, name
 
 
-def test_it_returns_the_embeddings_that_the_served_graph_has(tuner: Callable[..., Tuner]) -> None:
+def test_embeddings_are_those_that_the_served_graph_has(
+    tuner: Callable[[], Tuner], first: Tensors, chosen: EncoderSettings
+) -> None:
     taught = tuner()
-    texts, labels = examples()
-    taught.step(texts, labels, head())
-    encoder = open_encoder(tuner_settings(taught))
-    expected = encoder.embed(texts, encoder.bind(taught.tensors()))
-    assert np.abs(taught.step(texts, labels, head()) - expected).max() < 1e-4
+    state = taught.round(first, batches(3), head()).state
+    (batch,) = batches(1, seed=7)
+    encoder = open_encoder(chosen)
+    expected = encoder.embed(batch.texts, encoder.bind(under("layer", state)))
+    (embeddings,) = taught.round(state, [batch], head()).embeddings
+    assert np.abs(embeddings - expected).max() < 1e-4
 
 
-def tuner_settings(taught: Tuner) -> EncoderSettings:
-    """Any settings with the same graph."""
-    artifact = taught._artifact
-    return EncoderSettings(
-        kind="encoder",
-        model=str(artifact.source),
-        cache=artifact.folder.parent.parent,
-        max_tokens=32,
-        top_layers=1,
-    )
+def test_a_round_is_a_function_of_what_it_is_given(
+    tuner: Callable[[], Tuner], first: Tensors
+) -> None:
+    steady, other = tuner(), tuner()
+    middle = steady.round(first, batches(3), head()).state
+    frozen = {name: value.copy() for name, value in middle.items()}
+    end = steady.round(middle, batches(3, seed=1), head())
+    assert equal(dict(middle), frozen)
+    other.round(first, batches(2, seed=9), head(1))  # nothing of an earlier life may show
+    again = other.round(middle, batches(3, seed=1), head())
+    assert equal(dict(again.state), dict(end.state))
+    assert all(map(np.array_equal, again.embeddings, end.embeddings))
 
 
-def test_a_restored_tuner_goes_on_to_the_bit(tuner: Callable[..., Tuner]) -> None:
-    steady, restored = tuner(), tuner()
-    restored.step(*examples(seed=9), head(1))
-    for seed in range(3):
-        steady.step(*examples(seed=seed), head())
-    restored.restore(steady.snapshot())
-    assert equal(restored.snapshot(), steady.snapshot())
-    for seed in range(3, 6):
-        steady.step(*examples(seed=seed), head())
-        restored.step(*examples(seed=seed), head())
-    assert equal(restored.snapshot(), steady.snapshot())
+def test_rounds_may_be_cut_anywhere(tuner: Callable[[], Tuner], first: Tensors) -> None:
+    whole, state = tuner().round(first, batches(4), head()).state, first
+    for batch in batches(4):
+        state = tuner().round(state, [batch], head()).state
+    assert equal(dict(state), dict(whole))
 
 
-def test_adopting_starts_the_optimizer_afresh(tuner: Callable[..., Tuner]) -> None:
-    steady, heir = tuner(), tuner()
-    heir.step(*examples(seed=9), head(1))
-    heir.adopt(steady.tensors())
-    assert equal(heir.snapshot(), steady.snapshot())
+def test_steps_that_lead_nowhere_are_dropped(tuner: Callable[[], Tuner], first: Tensors) -> None:
+    taught = tuner()
+    sound = taught.round(first, batches(2), head())
+    astray = {**head(), "bias": np.full(LABELS, np.nan, np.float32)}
+    made = taught.round(sound.state, batches(2, seed=1), astray)
+    assert made.state is sound.state
+    assert not made.embeddings
+    after = taught.round(made.state, batches(2, seed=2), head())
+    expected = tuner().round(sound.state, batches(2, seed=2), head())
+    assert equal(dict(after.state), dict(expected.state))
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5])
-def test_steps_keep_to_their_share_of_the_time(share: float, tuner: Callable[..., Tuner]) -> None:
-    """A step takes 1 s by the clock, an annotation between two of them 0.1 s."""
-    clock = Clock()
-    taught = tuner(clock, time_share=share)
-    made = 0
-    for number in range(1, 301):
-        clock.now_s += 0.1
-        if taught.due(number):
-            made += 1
-            clock.step_s = 1.0
-            taught.step(*examples(2), head())
-            clock.step_s = 0.0
-            clock.now_s -= 1.0  # the clock was read twice: at the step's start and end
-    assert share * clock.now_s - 1 <= made <= share * clock.now_s + 1
+def test_a_round_tells_how_long_it_took(tuner: Callable[[], Tuner], first: Tensors) -> None:
+    assert tuner().round(first, batches(1), head()).seconds == 1  # the clock moves when it is read
 
 
-def test_a_step_is_due_every_so_many_annotations(tuner: Callable[..., Tuner]) -> None:
-    taught = tuner(every=4)
-    assert [n for n in range(1, 13) if taught.due(n)] == [4, 8, 12]
-
-
-def test_the_threads_of_others_are_left_as_they_were(tuner: Callable[..., Tuner]) -> None:
+def test_the_threads_of_others_are_left_as_they_were(
+    tuner: Callable[[], Tuner], first: Tensors
+) -> None:
     before = torch.get_num_threads()
-    tuner().step(*examples(2), head())
+    tuner().round(first, batches(1), head())
     assert torch.get_num_threads() == before
