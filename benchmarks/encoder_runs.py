@@ -34,7 +34,7 @@ from flink_job.run import run
 from operators.levels.encoder import build
 from operators.levels.encoder.artifact import obtain
 from operators.levels.encoder.session import HEAD_BIAS, HEAD_WEIGHTS, Encoder, FloatArray, Weights
-from operators.levels.linear import softmax
+from operators.levels.regression import softmax
 from operators.settings import EncoderSettings
 
 WORKERS = 2

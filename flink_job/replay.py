@@ -23,7 +23,13 @@ from flink_job.sources.blocks import Blocks, survey
 from model_store.ledger import MemoryLedger, Usage
 from model_store.memory import MemoryBackend
 from model_store.store import ModelStore
-from operators.assembly import PARTS, Parts, build_cascade, build_desk, build_trainer
+from operators.assembly import (
+    Parts,
+    build_cascade,
+    build_desk,
+    build_trainer,
+    parts_that_share,
+)
 from operators.core.publisher import Publisher
 from operators.core.verdicts import to_decision, to_lesson
 from operators.records import Decision, Event, to_json_lines
@@ -49,11 +55,12 @@ class Replay:
         Makes levels and policies; the product's, but in a study.
     """
 
-    def __init__(self, job: JobSettings, store: ModelStore, parts: Parts = PARTS) -> None:
+    def __init__(self, job: JobSettings, store: ModelStore, parts: Parts | None = None) -> None:
         self._labels = job.task.labels
         self._task = job.task.name
         self._store = store
         self.ledger = MemoryLedger(ttl_s=job.store.answers_ttl_s, monotonic=time.monotonic)
+        parts = parts or parts_that_share()
         self._cascade = build_cascade(job, self.ledger, parts)
         self._desk = build_desk(job, self.ledger)
         self._publisher = Publisher(

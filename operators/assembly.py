@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +26,7 @@ from operators.expert.recorded import RecordedExpert
 from operators.inline import InlineExecutor
 from operators.levels.cached import CachedLearner
 from operators.levels.encoder.errors import EncoderUnavailable
+from operators.levels.features import Hasher, NgramHasher, RememberingHasher
 from operators.levels.linear import LinearLearner
 from operators.levels.linear_onnx import LinearLevel
 from operators.levels.port import Learner, Level, SlowLearner
@@ -38,6 +40,7 @@ from operators.settings import (
     BudgetedSettings,
     CascadeSettings,
     EncoderSettings,
+    FeatureSettings,
     LinearSettings,
     OpenAIExpertSettings,
     PaperSettings,
@@ -46,19 +49,28 @@ from operators.settings import (
 )
 
 
-def _level(settings: LinearSettings | EncoderSettings, labels: int) -> Level:
+def _level(
+    settings: LinearSettings | EncoderSettings,
+    labels: int,
+    hashing: Callable[[FeatureSettings], Hasher] = NgramHasher,
+) -> Level:
     if isinstance(settings, EncoderSettings):
         level: Level = _encoders(settings.name).encoder_level(settings, labels)
         return level
-    return LinearLevel(settings, labels)
+    return LinearLevel(settings, labels, hashing(settings.features))
 
 
-def _learner(settings: LinearSettings | EncoderSettings, labels: int, seed: int) -> Learner:
+def _learner(
+    settings: LinearSettings | EncoderSettings,
+    labels: int,
+    seed: int,
+    hashing: Callable[[FeatureSettings], Hasher] = RememberingHasher,
+) -> Learner:
     if isinstance(settings, EncoderSettings):
         build = _encoders(settings.name)
         learner: Learner = build.encoder_learner(settings, labels, seed, time.monotonic)
         return learner
-    return LinearLearner(settings, labels, seed)
+    return LinearLearner(settings, labels, seed, hashing(settings.features))
 
 
 def _encoders(level: str) -> ModuleType:
@@ -129,6 +141,12 @@ class Parts:
 
 
 PARTS = Parts()
+
+
+def parts_that_share() -> Parts:
+    """For both sides in one process: a text is hashed once, to decide and to learn."""
+    hashing = cache(RememberingHasher)
+    return Parts(partial(_level, hashing=hashing), partial(_learner, hashing=hashing))
 
 
 def build_cascade(settings: CascadeSettings, ledger: Ledger, parts: Parts = PARTS) -> Cascade:

@@ -16,8 +16,8 @@ from operators.levels.encoder.artifact import obtain
 from operators.levels.encoder.learning import EncoderLearner
 from operators.levels.encoder.serving import EncoderLevel
 from operators.levels.encoder.session import HEAD_BIAS, HEAD_WEIGHTS, Encoder, FloatArray, Weights
-from operators.levels.linear import softmax
 from operators.levels.port import Learner, Level
+from operators.levels.regression import softmax
 from operators.settings import EncoderSettings, LinearSettings
 
 _KEY_BYTES = 16

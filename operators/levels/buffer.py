@@ -32,6 +32,11 @@ class ReplayBuffer:
         """Examples held now."""
         return len(self._examples)
 
+    @property
+    def texts(self) -> set[str]:
+        """Texts of the examples held now."""
+        return {text for text, _ in self._examples}
+
     def exchange(self, text: str, label: int, count: int) -> list[tuple[str, int]]:
         """Draw `count` earlier examples (fewer if fewer are held), then take in the new one."""
         held = len(self._examples)

@@ -1,12 +1,13 @@
 """Online logistic regression on hashed n-grams: the learning half of the linear level.
 
-Multinomial, one step an example on the sparse entries alone (AdaGrad, or the paper's online
-gradient descent), with document frequencies learned from the same annotations.
+One step for each annotation, together with replayed ones, and document frequencies learned from
+the same annotations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,21 +15,15 @@ import numpy.typing as npt
 
 from model_store.errors import TensorMismatch
 from operators.levels.buffer import ReplayBuffer
-from operators.levels.features import IntArray, RememberingHasher
+from operators.levels.features import Counts, Hasher, RememberingHasher
 from operators.levels.port import Probabilities, Tensors, expect
+from operators.levels.regression import FloatArray, Regression, SlotArray
+from operators.levels.slots import Slots, grown
 from operators.levels.tfidf import tfidf
 from operators.settings import LinearSettings
 
-FloatArray = npt.NDArray[np.float32]
-_EPSILON = np.float32(1e-6)  # keeps AdaGrad's first division finite
-_REMEMBERED = 512  # latest texts whose counts are kept, beside those of the replay buffer
-_FIRST_SQUARE = np.float32(1e-2)  # AdaGrad's initial accumulator: damps the first steps
-
-
-def softmax(logits: npt.NDArray[Any]) -> Probabilities:
-    """Row-wise softmax in float64."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)  # type: ignore[no-any-return]  # numpy's Any
+_FIRST_SLOTS = 1 << 12
+_MORE_ROWS = 512  # kept beside those of the replay buffer before they are looked through
 
 
 class LinearLearner:
@@ -40,27 +35,27 @@ class LinearLearner:
         Number of labels.
     seed
         Of the replay draws; same examples and seed, same weights.
+    hasher
+        Shared with the serving half where both are in one process: a text is hashed once.
     """
 
-    def __init__(self, settings: LinearSettings, labels: int, seed: int) -> None:
+    def __init__(
+        self, settings: LinearSettings, labels: int, seed: int, hasher: Hasher | None = None
+    ) -> None:
         self._settings = settings
         self._labels = labels
         self._seed = seed
-        self._hasher = RememberingHasher(settings.features, _REMEMBERED + settings.buffer)
+        self._hasher = hasher or RememberingHasher(settings.features)
         self._forget()
 
     def _forget(self) -> None:
-        size, labels = self._hasher.size, self._labels
-        # A feature's weights and AdaGrad's squares lie side by side: one gather a step, not two.
-        self._table = np.zeros((size, 2 * labels), np.float32)
-        self._table[:, labels:] = _FIRST_SQUARE
-        self._bias = np.zeros(labels, np.float32)
-        self._bias_squares = np.full(labels, _FIRST_SQUARE, np.float32)
-        self._frequency = np.zeros(size, np.float32)
+        self._slots = Slots(self._hasher.size)
+        self._regression = Regression(self._settings, self._labels)
+        self._frequency = np.zeros(_FIRST_SLOTS, np.float32)
         self._documents = 0
-        self._steps = 0
         self._updates = 0
         self._buffer = ReplayBuffer(self._settings.buffer, self._seed)
+        self._rows: dict[str, tuple[SlotArray, FloatArray]] = {}  # slots and counts of the buffer
 
     @property
     def name(self) -> str:
@@ -75,60 +70,60 @@ class LinearLearner:
     def predict(self, texts: Sequence[str]) -> Probabilities:
         """Label probabilities under the weights of this moment."""
         counts = self._hasher(texts)
-        values = tfidf(counts, self._frequency, self._documents)
-        weights = self._table.take(counts.indices, axis=0)[:, : self._labels]
-        sums = np.zeros((len(values) + 1, self._labels))
-        np.cumsum(weights * values[:, None], axis=0, out=sums[1:])
-        return softmax(sums[counts.indptr[1:]] - sums[counts.indptr[:-1]] + self._bias)
+        slots = self._slots.find(counts.indices)
+        values = tfidf(replace(counts, indices=slots), self._frequency, self._documents)
+        return self._regression.predict(slots, values, counts.indptr)
 
     def learn(self, texts: Sequence[str], labels: Sequence[int]) -> None:
-        """Take one step on each new example, each followed by steps on replayed ones."""
+        """Take a step for each new example, on it and the replayed ones together."""
         if not texts:
             return
         replayed = [
             self._buffer.exchange(t, y, self._settings.replay)
             for t, y in zip(texts, labels, strict=True)
         ]
+        self._meet(texts)
         lessons = [
             lesson
             for text, label, old in zip(texts, labels, replayed, strict=True)
             for lesson in ((text, label), *old)
         ]
-        counts = self._hasher([text for text, _ in lessons])
-        new = np.cumsum([0, *(1 + len(old) for old in replayed[:-1])])
-        for row in new:
-            self._frequency[counts.indices[counts.indptr[row] : counts.indptr[row + 1]]] += 1
-        self._documents += len(new)
+        counts = Counts.of_rows([self._recall(text) for text, _ in lessons])
+        owners = counts.rows
         values = tfidf(counts, self._frequency, self._documents)
-        for row, (_, label) in enumerate(lessons):
-            span = slice(counts.indptr[row], counts.indptr[row + 1])
-            self._step(counts.indices[span], values[span], label)
+        answers = np.array([label for _, label in lessons])
+        first = 0
+        for old in replayed:
+            end = first + 1 + len(old)
+            span = slice(counts.indptr[first], counts.indptr[end])
+            self._regression.step(
+                counts.indices[span], values[span], owners[span] - first, answers[first:end]
+            )
+            first = end
+        if len(self._rows) > _MORE_ROWS + self._settings.buffer:
+            self._rows = {text: self._rows[text] for text in self._buffer.texts & self._rows.keys()}
         self._updates += 1
 
-    def _step(self, indices: IntArray, inputs: FloatArray, label: int) -> None:
-        """Descend on the log loss of one example."""
-        entries = self._table.take(indices, axis=0)  # a copy; far faster than fancy indexing
-        weights, squares = entries[:, : self._labels], entries[:, self._labels :]
-        error = inputs @ weights + self._bias
-        error -= error.max()
-        np.exp(error, out=error)
-        error /= error.sum()
-        error[label] -= 1
-        gradient = np.multiply.outer(inputs, error)
-        if self._settings.l2:
-            gradient += np.float32(self._settings.l2) * weights
-        self._steps += 1
-        if self._settings.optimizer == "adagrad":
-            rate = np.float32(self._settings.rate)
-            squares += gradient * gradient
-            gradient /= np.sqrt(squares) + _EPSILON
-            self._bias_squares += error * error
-            error /= np.sqrt(self._bias_squares) + _EPSILON
-        else:
-            rate = np.float32(self._settings.rate / self._steps**0.5)  # Theorem 3.1: t ** -1/2
-        weights -= rate * gradient
-        self._table[indices] = entries
-        self._bias -= rate * error
+    def _meet(self, texts: Sequence[str]) -> None:
+        """Count in how many documents each feature stands, for new texts."""
+        counts = self._hasher(texts)
+        for row, text in enumerate(texts):
+            slots, _ = self._keep(text, counts, row)
+            self._frequency[slots] += 1
+        self._documents += len(texts)
+
+    def _keep(self, text: str, counts: Counts, row: int) -> tuple[SlotArray, FloatArray]:
+        span = slice(counts.indptr[row], counts.indptr[row + 1])
+        slots = self._slots.assign(counts.indices[span])
+        self._frequency = grown(self._frequency, self._slots.end)
+        self._regression.grow(self._slots.end)
+        self._rows[text] = slots, counts.counts[span].copy()
+        return self._rows[text]
+
+    def _recall(self, text: str) -> tuple[SlotArray, FloatArray]:
+        """Slots and counts of a text that was learned; hashed again only after a restore."""
+        known = self._rows.get(text)
+        return self._keep(text, self._hasher([text]), 0) if known is None else known
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """The rows that learning has touched: a release grows with what was learned.
@@ -136,14 +131,15 @@ class LinearLearner:
         Returns
         -------
         ``rows`` int32 (touched,), ``weights`` float32 (touched, labels), ``frequency`` float32
-        (touched,), ``bias`` float32 (labels,), ``documents`` float32 (1,).
+        (touched,), ``bias`` float32 (labels,), ``documents`` float32 (1,). Rows are in the order
+        in which they were first learned.
         """
-        rows = np.flatnonzero(self._frequency)
+        end = self._slots.end
         return {
-            "rows": rows.astype(np.int32),
-            "weights": np.ascontiguousarray(self._table.take(rows, axis=0)[:, : self._labels]),
-            "frequency": self._frequency[rows],
-            "bias": self._bias.copy(),
+            "rows": self._slots.features.copy(),
+            "weights": self._regression.weights(end).copy(),
+            "frequency": self._frequency[1:end].copy(),
+            "bias": self._regression.bias.copy(),
             "documents": np.array([self._documents], np.float32),
         }
 
@@ -151,25 +147,31 @@ class LinearLearner:
         """Go on from published weights, with a fresh optimizer and an empty replay buffer."""
         rows, weights, frequency, bias, documents = check(tensors, self._hasher.size, self._labels)
         self._forget()
-        self._table[rows, : self._labels], self._frequency[rows] = weights, frequency
-        self._bias[:], self._documents = bias, int(documents)
+        self._slots.assign(rows)
+        end = self._slots.end
+        self._regression.grow(end)
+        self._regression.weights(end)[:] = weights
+        self._regression.bias[:] = bias
+        self._frequency = grown(self._frequency, end)
+        self._frequency[1:end] = frequency
+        self._documents = int(documents)
 
     def snapshot(self) -> dict[str, npt.NDArray[Any]]:
         """Weights, optimizer, counters and replay buffer."""
+        learned = self._regression
         state = self.tensors()
-        rows = state["rows"]
-        state["squares"] = self._table[rows, self._labels :]
-        state["bias_squares"] = self._bias_squares.copy()
-        state["counters"] = np.array([self._documents, self._steps, self._updates], np.int64)
+        state["squares"] = learned.squares(self._slots.end).copy()
+        state["bias_squares"] = learned.bias_squares.copy()
+        state["counters"] = np.array([self._documents, learned.steps, self._updates], np.int64)
         return state | {f"buffer.{key}": value for key, value in self._buffer.snapshot().items()}
 
     def restore(self, snapshot: Tensors) -> None:
         """Become the learner that `snapshot` describes."""
         self.adopt(snapshot)
-        rows = snapshot["rows"]
-        self._table[rows, self._labels :] = snapshot["squares"]
-        self._bias_squares = np.array(snapshot["bias_squares"], np.float32)
-        self._documents, self._steps, self._updates = (int(n) for n in snapshot["counters"])
+        learned = self._regression
+        learned.squares(self._slots.end)[:] = snapshot["squares"]
+        learned.bias_squares = np.array(snapshot["bias_squares"], np.float32)
+        self._documents, learned.steps, self._updates = (int(n) for n in snapshot["counters"])
         self._buffer.restore(
             {
                 key.removeprefix("buffer."): value
@@ -199,8 +201,14 @@ def check(
     frequency = expect(tensors, "frequency", np.float32, (count,))
     bias = expect(tensors, "bias", np.float32, (labels,))
     documents = expect(tensors, "documents", np.float32, (1,))
-    if count and (rows.min() < 0 or rows.max() >= size or (np.diff(rows) <= 0).any()):
-        raise TensorMismatch("rows", f"they are not ascending feature numbers below {size}")
+    if count and (rows.min() < 0 or rows.max() >= size or not _distinct(rows, size)):
+        raise TensorMismatch("rows", f"they are not distinct feature numbers below {size}")
     if (frequency < 0).any() or documents[0] < 0:
         raise TensorMismatch("frequency", "it counts a negative number of documents")
     return rows, weights, frequency, bias, float(documents[0])
+
+
+def _distinct(rows: npt.NDArray[np.int32], size: int) -> bool:
+    met = np.zeros(size, np.bool_)
+    met[rows] = True
+    return np.count_nonzero(met) == len(rows)

@@ -7,7 +7,7 @@ memory and no pause.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,10 @@ import numpy.typing as npt
 import onnxruntime
 from onnx import TensorProto, helper
 
-from operators.levels.features import NgramHasher
+from operators.levels.features import Hasher, NgramHasher
 from operators.levels.linear import check
 from operators.levels.port import Probabilities, Tensors
+from operators.levels.slots import Slots
 from operators.levels.tfidf import tfidf
 from operators.settings import LinearSettings
 
@@ -26,13 +27,13 @@ onnxruntime.set_default_logger_severity(3)  # errors only: stderr belongs to the
 
 
 def build_graph(labels: int) -> bytes:
-    """Softmax(bias + sum over a row's entries of weights[feature] x value), entries lying flat.
+    """Softmax(bias + sum over a row's entries of weights[slot] x value), entries lying flat.
 
     Flat entries with their row numbers need no padding, and each row is summed entry by entry in
     the same order whatever else is in the batch: a prediction never depends on its neighbours.
 
-    Inputs: ``feature`` int64 (entries,), ``value`` float32 (entries, 1), ``row`` int64
-    (entries, 1), ``start`` float32 (texts, labels) zeros, ``weights`` float32 (features, labels),
+    Inputs: ``slot`` int32 (entries,), ``value`` float32 (entries, 1), ``row`` int64
+    (entries, 1), ``start`` float32 (texts, labels) zeros, ``weights`` float32 (slots, labels),
     ``bias`` float32 (labels,). Output: ``probabilities`` float32 (texts, labels).
     """
 
@@ -40,7 +41,7 @@ def build_graph(labels: int) -> bytes:
         return helper.make_tensor_value_info(name, kind, shape)
 
     nodes = [
-        helper.make_node("Gather", ["weights", "feature"], ["gathered"]),
+        helper.make_node("Gather", ["weights", "slot"], ["gathered"]),
         helper.make_node("Mul", ["gathered", "value"], ["terms"]),
         helper.make_node("ScatterND", ["start", "row", "terms"], ["sums"], reduction="add"),
         helper.make_node("Add", ["sums", "bias"], ["logits"]),
@@ -51,11 +52,11 @@ def build_graph(labels: int) -> bytes:
         nodes,
         "linear",
         [
-            tensor("feature", integers, ["entries"]),
+            tensor("slot", TensorProto.INT32, ["entries"]),
             tensor("value", floats, ["entries", 1]),
             tensor("row", integers, ["entries", 1]),
             tensor("start", floats, ["texts", labels]),
-            tensor("weights", floats, ["features", labels]),
+            tensor("weights", floats, ["slots", labels]),
             tensor("bias", floats, [labels]),
         ],
         [tensor("probabilities", floats, ["texts", labels])],
@@ -67,7 +68,8 @@ def build_graph(labels: int) -> bytes:
 
 @dataclass(frozen=True)
 class _Weights:
-    dense: Any  # OrtValue (features, labels)
+    slots: Slots
+    weights: Any  # OrtValue (slots, labels)
     bias: Any  # OrtValue (labels,)
     frequency: npt.NDArray[np.float32]
     documents: float
@@ -80,12 +82,14 @@ class LinearLevel:
     ----------
     labels
         Number of labels.
+    hasher
+        Shared with the learning half where both are in one process.
     """
 
-    def __init__(self, settings: LinearSettings, labels: int) -> None:
+    def __init__(self, settings: LinearSettings, labels: int, hasher: Hasher | None = None) -> None:
         self._settings = settings
         self._labels = labels
-        self._hasher = NgramHasher(settings.features)
+        self._hasher = hasher or NgramHasher(settings.features)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # a stream job scales by subtasks, not by threads in one
         self._session = onnxruntime.InferenceSession(
@@ -104,7 +108,7 @@ class LinearLevel:
         return False
 
     def stage(self, tensors: Tensors) -> object:
-        """Check a release's tensors and lay the weights out densely.
+        """Check a release's tensors, and put before them a row for what was never learned.
 
         Raises
         ------
@@ -112,12 +116,16 @@ class LinearLevel:
             If a tensor is missing, or its shape, type or range does not fit.
         """
         rows, weights, frequency, bias, documents = check(tensors, self._hasher.size, self._labels)
-        dense = np.zeros((self._hasher.size, self._labels), np.float32)
-        dense[rows] = weights
-        spread = np.zeros(self._hasher.size, np.float32)
-        spread[rows] = frequency
+        slots = Slots(self._hasher.size)
+        slots.assign(rows)
         ort = onnxruntime.OrtValue.ortvalue_from_numpy
-        return _Weights(ort(dense), ort(bias.copy()), spread, documents)
+        return _Weights(
+            slots,
+            ort(np.concatenate([np.zeros((1, self._labels), np.float32), weights])),
+            ort(bias.copy()),
+            np.concatenate([np.zeros(1, np.float32), frequency]),
+            documents,
+        )
 
     def swap(self, staged: object) -> None:
         """Serve what `stage` returned from now on."""
@@ -130,16 +138,17 @@ class LinearLevel:
         if served is None or not texts:
             return np.full((len(texts), self._labels), 1 / self._labels)
         counts = self._hasher(texts)
+        counts = replace(counts, indices=served.slots.find(counts.indices))
         values = tfidf(counts, served.frequency, served.documents)
         ort = onnxruntime.OrtValue.ortvalue_from_numpy
         (probabilities,) = self._session.run_with_ort_values(
             ["probabilities"],
             {
-                "feature": ort(counts.indices),
+                "slot": ort(counts.indices),
                 "value": ort(values[:, None]),
                 "row": ort(counts.rows[:, None]),
                 "start": ort(np.zeros((len(texts), self._labels), np.float32)),
-                "weights": served.dense,
+                "weights": served.weights,
                 "bias": served.bias,
             },
         )

@@ -24,13 +24,12 @@ def tfidf(counts: Counts, frequency: FloatArray, documents: float) -> FloatArray
     -------
     Shape (entries,), in the order of ``counts.indices``.
     """
-    term = np.float32(1) + np.log(counts.counts)
-    inverse = np.float32(1) + np.log(
-        np.float32(1 + documents) / (np.float32(1) + frequency[counts.indices])
+    rows = counts.rows
+    inverse = np.float32(1 + documents) / (np.float32(1) + frequency[counts.indices])
+    weights: FloatArray = (np.float32(1) + np.log(counts.counts)) * (
+        np.float32(1) + np.log(inverse)
     )
-    weights = term * inverse
-    squares = np.bincount(
-        counts.rows, weights=weights.astype(np.float64) ** 2, minlength=len(counts.indptr) - 1
-    )
-    lengths = np.sqrt(np.maximum(squares, np.finfo(np.float32).tiny))
-    return np.asarray(weights / lengths[counts.rows], np.float32)
+    squares = np.bincount(rows, weights=weights * weights, minlength=len(counts.indptr) - 1)
+    lengths = np.sqrt(np.maximum(squares, np.finfo(np.float32).tiny)).astype(np.float32)
+    weights /= lengths[rows]
+    return weights

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.errors import TensorMismatch
-from operators.levels.linear import softmax
 from operators.levels.port import Probabilities, Tensors, expect
+from operators.levels.regression import softmax
 
 FloatArray = npt.NDArray[np.float32]
 _FIRST_DECAY, _SECOND_DECAY = 0.9, 0.999  # Adam's usual ones

@@ -26,32 +26,35 @@ def mix(value: int) -> int:
     return value * 0xC4CEB9FE1A85EC53 % _WORD
 
 
-def ngram_feature(units: list[int], family: int, bits: int) -> int:
-    total = family + len(units)
-    for unit, multiplier in zip(units, features._MULTIPLIERS, strict=False):
-        total += (unit + 1) * int(multiplier)
+def run_hash(run: str) -> int:
+    """The polynomial of a run of characters."""
+    return sum((ord(c) + 1) * pow(features._BASE, i, _WORD) for i, c in enumerate(run)) % _WORD
+
+
+def word_feature(gram: tuple[str, ...], bits: int) -> int:
+    total = 0x51 + len(gram)
+    for word, multiplier in zip(gram, features._MULTIPLIERS, strict=False):
+        total += run_hash(word) * int(multiplier)
     return mix(total % _WORD) >> (64 - bits)
 
 
 def naive(text: str, chosen: FeatureSettings) -> Counter[int]:
-    """Count n-grams one at a time, by their parts, and only then number them."""
+    """Count n-grams one at a time, as strings, and only then number them."""
     text = text[: chosen.max_chars].lower()
     words = re.findall(r"\w+|[^\w\s]", text)
     found: Counter[int] = Counter()
     for n in range(1, chosen.words + 1):
-        for gram, count in Counter(
-            tuple(words[i : i + n]) for i in range(len(words) + 1 - n)
-        ).items():
-            units = [features._token_hashes[word] for word in gram]
-            found[ngram_feature(units, 0x51, chosen.bits)] += count
+        grams = Counter(tuple(words[i : i + n]) for i in range(len(words) + 1 - n))
+        for gram, count in grams.items():
+            found[word_feature(gram, chosen.bits)] += count
     if chosen.characters:
         padded = f" {text} "
         low, high = chosen.characters
         for n in range(low, high + 1):
-            for part, count in Counter(
-                padded[i : i + n] for i in range(len(padded) + 1 - n)
-            ).items():
-                found[ngram_feature([ord(c) for c in part], 0xA7, chosen.bits)] += count
+            runs = Counter(padded[i : i + n] for i in range(len(padded) + 1 - n))
+            for run, count in runs.items():
+                total = (0xA7 + n + run_hash(run)) % _WORD
+                found[mix(total) >> (64 - chosen.bits)] += count
     return found
 
 
@@ -92,6 +95,26 @@ def test_a_row_does_not_depend_on_the_batch(texts: list[str], data: st.DataObjec
     together = hasher([texts[i] for i in order])
     for place, i in enumerate(order):
         assert row(together, place) == row(hasher([texts[i]]), 0)
+
+
+def test_a_batch_too_long_to_be_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["a b c", "", "d " * 20, "e", "a b c"]
+    hasher = NgramHasher(FeatureSettings(bits=16))
+    whole = hasher(texts)
+    monkeypatch.setattr(features, "_AT_ONCE", 8)
+    cut = hasher(texts)
+    assert cut.indptr.tolist() == whole.indptr.tolist()
+    assert cut.indices.tolist() == whole.indices.tolist()
+    assert cut.counts.tolist() == whole.counts.tolist()
+
+
+def test_every_kind_of_character_is_told_apart_as_a_pattern_does() -> None:
+    for point in range(0, 0x110000, 7):
+        features._kinds_of(np.array([point], np.uint32))
+    met = np.flatnonzero(features._kinds)
+    text = [chr(point) for point in met]
+    assert [bool(re.match(r"\w", c)) for c in text] == (features._kinds[met] == 1).tolist()
+    assert [bool(re.match(r"\s", c)) for c in text] == (features._kinds[met] == 2).tolist()
 
 
 @pytest.mark.parametrize("chosen", [_WORDS_2, FeatureSettings(bits=24, words=1)])

@@ -10,7 +10,8 @@ import pytest
 
 from model_store.errors import TensorMismatch
 from operators.levels.features import NgramHasher
-from operators.levels.linear import LinearLearner, check, softmax
+from operators.levels.linear import LinearLearner, check
+from operators.levels.regression import softmax
 from operators.levels.tfidf import tfidf
 from operators.settings import FeatureSettings, LinearSettings
 from tests.operators.levels.checks import equal, toy_stream
@@ -125,7 +126,6 @@ BROKEN: dict[str, dict[str, npt.NDArray[Any] | None]] = {
     "rows of another type": {"rows": np.array([1, 5, 7], np.int64)},
     "rows of floats": {"rows": np.array([1, 5, 7], np.float32)},
     "rows in a table": {"rows": np.array([[1, 5, 7]], np.int32)},
-    "rows unsorted": {"rows": np.array([5, 1, 7], np.int32)},
     "rows twice": {"rows": np.array([1, 1, 7], np.int32)},
     "row below the table": {"rows": np.array([-1, 5, 7], np.int32)},
     "row beyond the table": {"rows": np.array([1, 5, _SIZE], np.int32)},
@@ -151,6 +151,19 @@ def test_what_fits_is_accepted() -> None:
     rows, weights, frequency, bias, documents = check(sound(), _SIZE, _LABELS)
     assert rows.tolist() == [1, 5, 7]
     assert (weights.shape, frequency.shape, bias.shape, documents) == ((3, 3), (3,), (3,), 3.0)
+
+
+def test_the_order_of_the_rows_means_nothing() -> None:
+    words = [f"w{i} w{i + 1}" for i in range(_SIZE)]
+    told = sound() | {"weights": np.arange(9, dtype=np.float32).reshape(3, 3)}
+    says = []
+    for kept in ([0, 1, 2], [2, 0, 1]):
+        by_row = {name: told[name][kept] for name in ("rows", "weights", "frequency")}
+        learner = LinearLearner(LinearSettings(features=_FEATURES), 3, 0)
+        learner.adopt(told | by_row)
+        says.append(learner.predict(words))
+    assert np.array_equal(*says)
+    assert says[0].std() > 0
 
 
 @broken

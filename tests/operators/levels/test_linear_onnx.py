@@ -10,8 +10,9 @@ import onnx
 import pytest
 
 from operators.levels.features import NgramHasher
-from operators.levels.linear import LinearLearner, softmax
+from operators.levels.linear import LinearLearner
 from operators.levels.linear_onnx import LinearLevel, build_graph
+from operators.levels.regression import softmax
 from operators.levels.tfidf import tfidf
 from operators.settings import FeatureSettings, LinearSettings
 from tests.operators.levels import checks
@@ -97,5 +98,5 @@ def test_the_graph_is_a_sound_model_without_weights_of_its_own() -> None:
     onnx.checker.check_model(model, full_check=True)
     assert not model.graph.initializer
     assert {node.name for node in model.graph.input} == {
-        "feature", "value", "row", "start", "weights", "bias"
+        "slot", "value", "row", "start", "weights", "bias"
     }  # fmt: skip
