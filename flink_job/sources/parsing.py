@@ -68,18 +68,24 @@ def _text(values: dict[str, Any], name: str, longest: int) -> str:
     value = values.get(name)
     if value is None:
         raise BadEvent(f"{name}: is missing")
+    text = value if isinstance(value, str) else _written(value, name)
+    if len(text) > longest:
+        raise BadEvent(f"{name}: {len(text)} characters, more than {longest}")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise BadEvent(f"{name}: no valid UTF-8 at character {error.start}") from error
+    return text
+
+
+def _written(value: Any, name: str) -> str:
+    """A number as text."""
     if isinstance(value, bool | dict | list):
         raise BadEvent(f"{name}: a text is needed, not {type(value).__name__}")
     if isinstance(value, float) and not math.isfinite(value):
         raise BadEvent(f"{name}: a text is needed, not {value}")
-    text = value if isinstance(value, str) else str(value)
-    if len(text) > longest:
-        raise BadEvent(f"{name}: {len(text)} characters, more than {longest}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise BadEvent(f"{name}: no valid UTF-8 at character {error.start}") from error
-    return text
+    return str(value)
 
 
 def shard_of(key: str, shards: int) -> int:

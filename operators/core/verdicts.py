@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from operators.records import Annotation, Audit, Decision, Lesson, Reason, Verdict
+from operators.records import Annotation, Audit, Decision, Deferral, Lesson, Reason, Verdict
 
 EXPERT = "expert"
 """Name of the last level, in decisions."""
@@ -16,7 +14,7 @@ def to_decision(verdict: Verdict, labels: Sequence[str]) -> Decision:
     """The expert's answer; without one the small levels' answer, marked degraded."""
     deferral, answer = verdict.deferral, verdict.answer
     event = deferral.event
-    own = labels[int(np.argmax(deferral.probabilities))]
+    own = labels[_best(deferral)]
     if answer.label is not None:
         label, level = answer.label, EXPERT
         probabilities = tuple(float(name == label) for name in labels)
@@ -50,9 +48,7 @@ def to_lesson(verdicts: Sequence[Verdict], labels: Sequence[str]) -> Lesson:
                 event_id=verdict.deferral.event.id,
                 text=verdict.deferral.event.text,
                 label=index[verdict.answer.label],
-                answer=int(np.argmax(verdict.deferral.probabilities))
-                if verdict.deferral.opinions
-                else None,
+                answer=_best(verdict.deferral) if verdict.deferral.opinions else None,
                 reason=verdict.deferral.reason,
                 propensity=verdict.deferral.propensity,
             )
@@ -68,9 +64,14 @@ def to_lesson(verdicts: Sequence[Verdict], labels: Sequence[str]) -> Lesson:
     )
 
 
+def _best(deferral: Deferral) -> int:
+    """The label that the small levels would have given; the first of equals."""
+    return deferral.probabilities.index(max(deferral.probabilities))
+
+
 def _audit(verdict: Verdict, index: Mapping[str, int]) -> Audit:
     deferral, label = verdict.deferral, verdict.answer.label
-    accepted = int(np.argmax(deferral.probabilities))
+    accepted = _best(deferral)
     return Audit(
         level=deferral.level,
         answer=accepted,

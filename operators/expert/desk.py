@@ -65,6 +65,7 @@ class ExpertDesk:
         self._ledger = ledger
         self._plan = plan
         self._retry = retry
+        self._at_hand = concurrency == 1 and retry.attempts == 1
         self._price = price
         self._breaker = breaker
         self._slots = asyncio.Semaphore(concurrency)
@@ -91,16 +92,17 @@ class ExpertDesk:
         remembered = await self._recall(list(numbers))
         fresh = [name for name in numbers if name not in remembered]
         grants = await self._reserve(fresh)
-        asked = [
+        asked = (
             _refused(name, grant)
             if isinstance(grant, str)
             else self._ask_once(deferrals[numbers[name][0]].event, name, grant)
             for name, grant in zip(fresh, grants, strict=True)
-        ]
+        )
         for name, answer in remembered.items():
             for number in numbers[name]:
                 yield number, Verdict(deferrals[number], answer)
-        for coming in asyncio.as_completed(asked):
+        # Answers that are at hand need no tasks: those would take longer than the answers.
+        for coming in asked if self._at_hand else asyncio.as_completed([*asked]):
             name, answer = await coming
             # An event that is there twice is asked and paid once: the others get it for nothing.
             for number in numbers[name]:
@@ -142,15 +144,8 @@ class ExpertDesk:
 
         label: str | None = None
         failure: str | None = None
-        retrying = tenacity.AsyncRetrying(
-            sleep=self._sleep,
-            stop=tenacity.stop_after_attempt(self._retry.attempts),
-            retry=tenacity.retry_if_exception_type(ExpertUnavailable),
-            wait=self._wait,
-            reraise=True,
-        )
         try:
-            label = await retrying(attempt)
+            label = await self._persist(attempt)
         except ExpertError as error:
             failure = error.kind
         price = self._price  # US dollars a million tokens are micro-dollars a token
@@ -166,6 +161,18 @@ class ExpertDesk:
             latency_ms=round(1000 * (self._monotonic() - started), 3),
         )
         return answer, paid
+
+    async def _persist(self, attempt: Callable[[], Awaitable[str]]) -> str:
+        if self._retry.attempts == 1:  # tenacity alone takes longer than a recorded answer
+            return await attempt()
+        retrying = tenacity.AsyncRetrying(
+            sleep=self._sleep,
+            stop=tenacity.stop_after_attempt(self._retry.attempts),
+            retry=tenacity.retry_if_exception_type(ExpertUnavailable),
+            wait=self._wait,
+            reraise=True,
+        )
+        return await retrying(attempt)
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         """Seconds to the next attempt: what the provider asks for, else doubling with jitter."""

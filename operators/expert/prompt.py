@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 
 _RULES = """
 Answer with exactly one of the labels in this JSON list, and nothing else: {labels}
@@ -37,8 +38,12 @@ def parse_label(answer: str | None, labels: Sequence[str]) -> str | None:
 
     An answer that mentions a label among other words is no answer: it may have been talked into it.
     """
-    bare = fold_label(answer or "")
-    return next((label for label in labels if fold_label(label) == bare), None)
+    return _by_fold(tuple(labels)).get(fold_label(answer or ""))
+
+
+@lru_cache(maxsize=64)
+def _by_fold(labels: tuple[str, ...]) -> dict[str, str]:
+    return {fold_label(label): label for label in labels}
 
 
 def fold_label(text: str) -> str:
