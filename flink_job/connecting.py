@@ -13,7 +13,6 @@ from pathlib import Path
 from flink_job.settings import JobSettings, SettingsError
 from model_store.embedded import EmbeddedRedis
 from operators.assembly import prepare_levels
-from operators.expert.openai_expert import api_key
 from operators.flink.connection import StoreConnection
 from operators.levels.encoder.errors import EncoderUnavailable
 from operators.settings import OpenAIExpertSettings
@@ -73,6 +72,9 @@ def require_key(job: JobSettings) -> None:
         If the expert wants a key and it is not in the environment.
     """
     if isinstance(job.expert, OpenAIExpertSettings):
+        # Its client takes longer to import than a short replay to run.
+        from operators.expert.openai_expert import api_key
+
         try:
             api_key(job.expert)
         except ValueError as error:

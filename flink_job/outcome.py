@@ -9,7 +9,6 @@ import yaml
 
 from flink_job.evaluation import Evaluation, evaluate, read_decisions, to_json
 from flink_job.output import DECISIONS
-from flink_job.report.page import render
 from flink_job.settings import JobSettings
 from flink_job.sources.blocks import Survey
 from operators.core.verdicts import EXPERT
@@ -48,6 +47,9 @@ def conclude(
     calls
         Calls to the expert, as counted where they are made; None likewise.
     """
+    # It brings matplotlib, which nothing needs before a run is over.
+    from flink_job.report.page import render
+
     folder = job.sink.path
     (folder / DECISIONS).mkdir(exist_ok=True)  # where not one event was decided, Flink made none
     decisions = read_decisions(folder / DECISIONS)

@@ -20,7 +20,6 @@ from operators.core.trainer import Trainer
 from operators.expert.breaker import Breaker
 from operators.expert.calls import Calls
 from operators.expert.desk import ExpertDesk
-from operators.expert.openai_expert import OpenAIExpert, api_key
 from operators.expert.port import Expert
 from operators.expert.recorded import RecordedExpert
 from operators.inline import InlineExecutor
@@ -206,6 +205,9 @@ def build_desk(
     """
     chosen = settings.expert
     if isinstance(chosen, OpenAIExpertSettings):
+        # Its client takes longer to import than a short replay to run.
+        from operators.expert.openai_expert import OpenAIExpert, api_key
+
         expert: Expert = OpenAIExpert(chosen, settings.task, api_key(chosen))
         retry, price, concurrency = chosen.retry, chosen.price, chosen.concurrency
         breaker = chosen.breaker

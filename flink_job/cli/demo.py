@@ -13,7 +13,6 @@ from flink_job.cli.progress import LiveProgress
 from flink_job.demo import scenario
 from flink_job.demo.answers import answers_from_file, answers_from_posts
 from flink_job.demo.behaviour import EndpointSettings
-from flink_job.demo.endpoint import RunningEndpoint, serve
 from flink_job.demo.posts import generate, write
 from flink_job.run import Stopped
 from flink_job.run import run as run_job
@@ -39,6 +38,7 @@ def run(
 ) -> None:
     """Generate posts, start the endpoint, run the Flink job on them, and report."""
     from flink_job.cli.main import explained, new_run_id, show
+    from flink_job.demo.endpoint import RunningEndpoint  # a web server: no other command needs it
 
     with explained():
         job_file = scenario.prepare(out, count, seed)
@@ -83,6 +83,7 @@ def endpoint(
 ) -> None:
     """Serve an OpenAI-compatible endpoint that answers from a file, until interrupted."""
     from flink_job.cli.main import explained
+    from flink_job.demo.endpoint import serve  # a web server: no other command needs it
 
     settings = EndpointSettings(failure_rate=failure_rate)
     with explained():

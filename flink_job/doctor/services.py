@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 from flink_job.doctor.diagnosis import Diagnosis, bad, ok, warning
 from flink_job.settings import JobSettings, SettingsError
 from model_store.errors import StoreError
 from model_store.redis_health import RedisHealth, examine
-from operators.expert.openai_expert import OpenAIExpert, api_key
 from operators.expert.port import ExpertError
 from operators.records import Event
 from operators.settings import OpenAIExpertSettings
+
+if TYPE_CHECKING:
+    from operators.expert.openai_expert import OpenAIExpert
 
 _OLDEST_REDIS = (6, 2)
 _SLOW_MS = 20.0
@@ -79,6 +82,9 @@ def expert(job: JobSettings) -> list[Diagnosis]:
     """Whether the expert answers with a label; makes two calls."""
     if not isinstance(job.expert, OpenAIExpertSettings):
         return [ok("expert", "recorded answers: nothing is asked")]
+    # Its client takes longer to import than a short replay to run.
+    from operators.expert.openai_expert import OpenAIExpert, api_key
+
     try:
         key = api_key(job.expert)
     except ValueError as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
+from statistics import fmean
 
-from scipy.stats import binomtest
-from sklearn.metrics import precision_recall_fscore_support
+from scipy.special import ndtri
 
 from flink_job.evaluation.joining import Reference
 from flink_job.evaluation.results import PositiveScores, Proportion, Quality, Scores
@@ -78,14 +79,16 @@ def proportion(hits: Sequence[bool]) -> Proportion | None:
     """Count the hits, with a 95 % Wilson interval; None if there is nothing to count."""
     if not hits:
         return None
-    counted = binomtest(sum(hits), len(hits))
-    interval = counted.proportion_ci(confidence_level=_CONFIDENCE, method="wilson")
+    found, events = sum(hits), len(hits)
+    square = ndtri((1 + _CONFIDENCE) / 2) ** 2
+    middle = (found + square / 2) / (events + square)
+    reach = math.sqrt(square * (found * (events - found) / events + square / 4)) / (events + square)
     return Proportion(
-        hits=counted.k,
-        events=counted.n,
-        share=counted.k / counted.n,
-        low=float(interval.low),
-        high=float(interval.high),
+        hits=found,
+        events=events,
+        share=found / events,
+        low=float(max(0, middle - reach)) if found else 0.0,
+        high=float(min(1, middle + reach)) if found < events else 1.0,
     )
 
 
@@ -95,28 +98,27 @@ def _score(pairs: Sequence[tuple[str | None, str | None]], positive: str | None)
     accuracy = proportion([gold == said for gold, said in full])
     if accuracy is None:
         return None
-    gold, said = zip(*full, strict=True)
     # Averaged over the gold labels only, so that every row of the table averages over the same.
-    present = sorted(set(gold))
-    _, _, macro_f1, _ = precision_recall_fscore_support(
-        gold, said, labels=present, average="macro", zero_division=0
-    )
+    by_label = _score_labels(full)
     return Scores(
         events=len(full),
         accuracy=accuracy,
-        macro_f1=float(macro_f1),
-        positive=(
-            _score_positive(gold, said, positive)
-            if positive is not None and positive in present
-            else None
-        ),
+        macro_f1=fmean(scores.f1 for scores in by_label.values()),
+        positive=None if positive is None else by_label.get(positive),
     )
 
 
-def _score_positive(gold: Sequence[str], said: Sequence[str], positive: str) -> PositiveScores:
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        gold, said, labels=[positive], average=None, zero_division=0
-    )
-    return PositiveScores(
-        label=positive, f1=float(f1[0]), precision=float(precision[0]), recall=float(recall[0])
-    )
+def _score_labels(pairs: Sequence[tuple[str, str]]) -> dict[str, PositiveScores]:
+    """Precision, recall and F1 of each gold label; 0 where nothing was said to be it."""
+    gold = Counter(label for label, _ in pairs)
+    said = Counter(answer for _, answer in pairs)
+    hits = Counter(label for label, answer in pairs if label == answer)
+    return {
+        label: PositiveScores(
+            label=label,
+            f1=2 * hits[label] / (count + said[label]),
+            precision=hits[label] / said[label] if said[label] else 0.0,
+            recall=hits[label] / count,
+        )
+        for label, count in sorted(gold.items())
+    }

@@ -13,12 +13,12 @@ an inequality for bounded variables).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import betaln
-from scipy.stats import beta
+from scipy.special import betainc, betaincc, betaln  # scipy.stats takes longer to import
 
 _CACHED = 65_536
 _FIRST_STEP = 64
@@ -52,7 +52,7 @@ def most_disagreements(found: int, rate: float, alpha: float) -> int:
 
     def absurd(missed: int) -> bool:
         """Fewer were found than the coin would have found."""
-        bets = beta.logcdf(rate, found + 1, missed + 1) - np.log(rate)
+        bets = _log(betainc(found + 1, missed + 1, rate)) - np.log(rate)
         return bool(bets - _log_odds_against(found, missed, rate) >= -np.log(alpha))
 
     high = _FIRST_STEP
@@ -75,10 +75,15 @@ def fewest_disagreements(found: int, rate: float, alpha: float) -> int:
 
     def believed(missed: int) -> bool:
         """Not many more were found than the coin would have found."""
-        bets = beta.logsf(rate, found + 1, missed + 1) - np.log1p(-rate)
+        bets = _log(betaincc(found + 1, missed + 1, rate)) - np.log1p(-rate)
         return bool(bets - _log_odds_against(found, missed, rate) < -np.log(alpha))
 
     return found + _first(believed, most_disagreements(found, rate, alpha))
+
+
+def _log(share: float) -> float:
+    """Logarithm of a share that may be too small for a float."""
+    return math.log(share) if share > 0 else -math.inf
 
 
 def _log_odds_against(found: int, missed: int, rate: float) -> float:
