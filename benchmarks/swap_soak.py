@@ -40,6 +40,7 @@ from model_store.store import ModelStore
 from operators.assembly import build_trainer
 from operators.core.cascade import Cascade
 from operators.flink.cascade import CascadeFunction
+from operators.flink.types import END, TICK
 from operators.records import Annotation, Reason
 
 TASK, NAMESPACE, URL_ENV = "soak", "soak", "SWAP_SOAK_REDIS_URL"
@@ -133,7 +134,8 @@ class Watch:
         def timed(self: CascadeFunction, value: Any, ctx: Any) -> Iterator[Any]:
             wall, cpu = time.perf_counter(), time.thread_time()
             made = list(process(self, value, ctx))
-            watch.note(time.perf_counter() - wall, time.thread_time() - cpu)
+            if bytes(value[1]) not in (TICK, END):
+                watch.note(time.perf_counter() - wall, time.thread_time() - cpu)
             yield from made
 
         def counted(self: Cascade, staged: Any) -> None:
@@ -182,7 +184,8 @@ def p99(turns: list[Times], random: np.random.Generator | None = None) -> Times:
 
 
 def report(watch: Watch, swaps: int) -> None:
-    """Print what was measured."""
+    """Print what was measured, of a run that was stopped before its end as well."""
+    swaps = min(swaps, watch.swaps)
     counted = [chunk for chunk in watch.chunks[WARM_UP:] if chunk.swaps < swaps]
     print(f"\n{watch.swaps} swaps, {len(watch.chunks)} chunks, {len(counted)} of them counted")
     print("| chunks | number | wall ms, p50 | p99 | CPU ms of the deciding thread, p50 | p99 |")
@@ -242,8 +245,9 @@ def main() -> None:
     releases = {decision.release for decision in decisions} - {None}
     doubled = sum(number for count, number in times.items() if count > 1)
     print(
-        f"{events} events in, {len(decisions)} decisions out, {sum(times.values())} different ids, "
-        f"{doubled} doubled; {len(releases)} releases seen on them"
+        f"{outcome.evaluation.delivery.events_in} events in, {len(decisions)} decisions out, "
+        f"{sum(times.values())} different ids, {doubled} doubled; "
+        f"{len(releases)} releases seen on them"
     )
     report(watch, options.swaps)
 
