@@ -95,6 +95,18 @@ def require_levels(job: JobSettings) -> None:
         raise SettingsError(f"levels: {error}") from error
 
 
+def was_begun(link: StoreConnection) -> bool:
+    """Whether the store has counted anything of the run.
+
+    Raises
+    ------
+    model_store.errors.StoreError
+        If the store is out of reach.
+    """
+    usage = link.ledger().usage()
+    return usage.seen > 0 or usage.reserved > 0
+
+
 def begin_counts(link: StoreConnection, *, go_on: bool) -> None:
     """Begin to count what a run spends, or see to it that what it spent before is known.
 
@@ -113,8 +125,7 @@ def begin_counts(link: StoreConnection, *, go_on: bool) -> None:
     if not go_on:
         link.ledger().begin()
         return
-    usage = link.ledger().usage()
-    if usage.seen == usage.reserved == 0:
+    if not was_begun(link):
         message = (
             f"--cascade-run-id: the store has counted nothing for a run {link.run!r}, so what it "
             "has left of its budget is not known. Operator action: give the name of the run that "

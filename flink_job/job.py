@@ -18,7 +18,7 @@ from pathlib import Path
 import typer
 
 from flink_job import output
-from flink_job.connecting import begin_counts, connection, require_levels
+from flink_job.connecting import begin_counts, connection, require_levels, was_begun
 from flink_job.settings import JobSettings, SettingsError, load_job
 from flink_job.sources.blocks import survey
 from flink_job.sources.reading import list_files
@@ -51,8 +51,14 @@ def require_shared(job: JobSettings, run_id: str) -> None:
     job.store.resolve()
 
 
-def send(job: JobSettings, run_id: str) -> None:
+def send(job: JobSettings, run_id: str, *, again: bool = False) -> None:
     """Send a job to the cluster that Flink's client was told. Works inside that client alone.
+
+    Parameters
+    ----------
+    again
+        Whether this may happen more than once for a run: a cluster of one job sends it whenever its
+        JobManager restarts, and takes up its state by itself.
 
     Raises
     ------
@@ -77,10 +83,10 @@ def send(job: JobSettings, run_id: str) -> None:
     env = create_cluster_environment(
         job.flink, job.flink.checkpoints or checkpoints.absolute().as_uri()
     )
-    restored = restored_from(env) is not None
-    output.prepare(job.sink, go_on=restored)
     link = connection(job, run_id)
-    begin_counts(link, go_on=restored)
+    goes_on = restored_from(env) is not None or (again and was_begun(link))
+    output.prepare(job.sink, go_on=goes_on)
+    begin_counts(link, go_on=goes_on)
     graph.build(env, job, link, records)
     env.execute_async(f"flink-cascade {job.task.name}")
 
@@ -92,9 +98,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--cascade-run-id", required=True, help="name under which budget and counts are kept"
     )
+    parser.add_argument(
+        "--cascade-again",
+        action="store_true",
+        help="go on with the run of that name if there is one, as in Flink's application mode, "
+        "where this script runs again when the JobManager restarts",
+    )
     given = parser.parse_args(arguments)
     try:
-        send(load_job(given.cascade_job), given.cascade_run_id)
+        send(load_job(given.cascade_job), given.cascade_run_id, again=given.cascade_again)
     except (SettingsError, StoreError, OSError) as error:
         typer.echo(f"{ERROR}{error}", err=True)
         return _REFUSED

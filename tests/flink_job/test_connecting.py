@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flink_job.connecting import connection, require_key, running_store
+from flink_job.connecting import begin_counts, connection, require_key, running_store, was_begun
 from flink_job.settings import JobSettings, SettingsError
 from model_store.errors import StoreMisconfigured, StoreUnavailable
 
@@ -110,3 +110,16 @@ def test_nothing_is_left_in_the_temporary_folder(
     with running_store(make_job(), "run1"):
         assert list(folder.iterdir())
     assert not list(folder.iterdir())
+
+
+@pytest.mark.redis
+def test_a_run_was_begun_once_it_has_counted(make_job: Make) -> None:
+    with running_store(make_job(store={"url_env": URL_ENV}), "r") as link:
+        begin_counts(link, go_on=False)
+        assert not was_begun(link)
+        with pytest.raises(SettingsError, match="has counted nothing for a run 'r'"):
+            begin_counts(link, go_on=True)
+        link.ledger().progress("0", seen=1, deferred=0)
+        assert was_begun(link)
+        begin_counts(link, go_on=True)
+        assert link.ledger().usage().seen == 1
