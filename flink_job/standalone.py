@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -35,6 +34,13 @@ _MEMORY = {
     "taskmanager.memory.network.max": "32m",
     "taskmanager.memory.jvm-metaspace.size": "192m",
 }
+
+
+# Beam logs the whole environment of a Python worker, with every key and password in it.
+_WITHOUT_SECRETS = """
+logger.environment.name = org.apache.beam.runners.fnexecution.control.DefaultJobBundleFactory
+logger.environment.level = OFF
+"""
 
 
 class StandaloneCluster:
@@ -178,7 +184,8 @@ class StandaloneCluster:
             folder.mkdir(parents=True, exist_ok=True)
         stock = flink_home() / "conf"
         for path in stock.glob("log4j*.properties"):
-            shutil.copy(path, conf)
+            settings = path.read_text(encoding="utf-8") + _WITHOUT_SECRETS
+            (conf / path.name).write_text(settings, encoding="utf-8")
         content = yaml.safe_load((stock / "config.yaml").read_text(encoding="utf-8"))
         # Without the module options of the stock configuration Flink does not start on Java 17.
         java = content["env"]["java"]["opts"]["all"]
