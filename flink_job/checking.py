@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from dataclasses import dataclass
 
 from flink_job import output
 from flink_job.connecting import require_key, require_levels, running_store
 from flink_job.java import ensure_java
+from flink_job.kafka_settings import KafkaConnection
 from flink_job.settings import JobSettings, SettingsError
+from flink_job.sink_settings import KafkaSinkSettings
+from flink_job.source_settings import KafkaSourceSettings
 from flink_job.sources.blocks import Survey, survey
 from flink_job.sources.reading import list_files
 from model_store.errors import StoreError
 from operators.settings import EncoderSettings, OpenAIExpertSettings
 
 _SAMPLE = 1000  # records of a watched folder that are looked at
+_CONNECT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ def check_job(job: JobSettings) -> list[Finding]:
 
 
 def _source(job: JobSettings) -> Finding:
+    if isinstance(job.source, KafkaSourceSettings):
+        return _brokers("source", job.source)
     try:
         if job.source.watch:
             files = list_files(job.source)
@@ -58,7 +65,7 @@ def _source(job: JobSettings) -> Finding:
 
 def _sample(job: JobSettings) -> Survey:
     """The first records of a watched folder, as if they were all."""
-    bounded = job.source.model_copy(update={"watch": False, "limit": _SAMPLE})
+    bounded = job.files.model_copy(update={"watch": False, "limit": _SAMPLE})
     return survey(job.model_copy(update={"source": bounded}))
 
 
@@ -73,11 +80,27 @@ def _without_gold(job: JobSettings, found: Survey) -> str | None:
 
 
 def _sink(job: JobSettings) -> Finding:
+    if isinstance(job.sink, KafkaSinkSettings):
+        return _brokers("sink", job.sink)
     try:
         output.look(job.sink)
     except SettingsError as error:
         return Finding("sink", False, str(error))
     return Finding("sink", True, str(job.sink.path))
+
+
+def _brokers(what: str, kafka: KafkaConnection) -> Finding:
+    """Whether one of the brokers takes a connection; who may do what only a client finds out."""
+    failed = ""
+    for address in kafka.bootstrap.split(","):
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), _CONNECT_S).close()
+        except OSError as error:
+            failed = f"the broker {address} can not be reached: {error}"
+        else:
+            return Finding(what, True, f"the broker {address} is there")
+    return Finding(what, False, failed)
 
 
 def _encoders(job: JobSettings) -> list[Finding]:

@@ -7,7 +7,7 @@ import sys
 from pyflink.common import Configuration
 from pyflink.datastream import CheckpointingMode, StreamExecutionEnvironment
 
-from flink_job.settings import FlinkSettings
+from flink_job.settings import FlinkSettings, SettingsError
 
 _CHECKPOINT_TIMEOUT = (
     "1 h"  # checkpoints wait for the expert's calls, which may hang and be retried
@@ -88,6 +88,11 @@ def _environment(settings: FlinkSettings, options: dict[str, str]) -> StreamExec
     for name, value in options.items():
         configuration.set_string(name, value)
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
+    for jar in settings.jars:
+        if not jar.is_file():
+            raise SettingsError(f"flink.jars: there is no file {jar}")
+        # As options they would take the place of PyFlink's own jar.
+        env.add_jars(jar.as_uri())
     env.set_buffer_timeout(settings.bundle_time_ms)
     env.set_parallelism(settings.parallelism)
     # Else it goes by the parallelism, and a savepoint can not be restored with another one.

@@ -21,17 +21,29 @@ from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.datastream.connectors.number_seq import NumberSequenceSource
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment, TableDescriptor
 
-from flink_job.output import DEAD_LETTERS as DEAD_LETTER_FOLDER
-from flink_job.output import DECISIONS, RELEASES
+from flink_job import output
+from flink_job.planned import name_planned, transformation_of
 from flink_job.settings import JobSettings
-from flink_job.sinks import write_lines
+from flink_job.sink_settings import KafkaSinkSettings
+from flink_job.sinks import FileSinks, KafkaSinks, Sinks
+from flink_job.source_settings import KafkaSourceSettings
 from flink_job.sources.block_reader import BlockReader, numbers
 from flink_job.sources.folder_reader import FolderReader
+from flink_job.sources.kafka import read_topics
+from operators.flink.answers import AnswersFunction
 from operators.flink.cascade import CascadeFunction
 from operators.flink.connection import StoreConnection
 from operators.flink.expert import ExpertFunction
 from operators.flink.trainer import TrainerFunction
-from operators.flink.types import CHUNK, DEAD_LETTERS, DEFERRALS, LINES, VERDICTS
+from operators.flink.types import (
+    ANNOTATIONS,
+    CHUNK,
+    DEAD_LETTERS,
+    DEFERRALS,
+    EVIDENCE,
+    LINES,
+    VERDICTS,
+)
 
 _TICKS_PER_SECOND = 10  # of a watched folder: each reads one block
 
@@ -47,11 +59,18 @@ def build(
     Parameters
     ----------
     records
-        Length of a bounded source in records; None to watch a folder for ever.
+        Length of a source that ends; None for a watched folder, or a topic.
     """
-    read = _watch(env, job, connection) if records is None else _read(env, job, connection, records)
+    tables = StreamTableEnvironment.create(env)
+    sinks = _sinks(env, tables, job, connection)
+    if isinstance(job.source, KafkaSourceSettings):
+        read = read_topics(tables, job, job.source)
+    elif records is None:
+        read = _watch(tables, job, connection)
+    else:
+        read = _read(env, job, connection, records)
     # (shard, chunk of events)
-    write_lines(read.get_side_output(DEAD_LETTERS), job.sink.path, DEAD_LETTER_FOLDER)
+    sinks.write(read.get_side_output(DEAD_LETTERS), output.DEAD_LETTERS)
 
     decided = (
         read.key_by(lambda chunk: chunk[0], Types.INT())
@@ -72,9 +91,15 @@ def build(
     )
     # (decisions as lines, lesson)
 
-    answered = verdicts.map(lambda verdict: verdict[0], LINES)
-    answered.name("answers").uid("answers").set_parallelism(job.flink.parallelism)
-    write_lines(decided.union(answered), job.sink.path, DECISIONS)
+    answered = (
+        verdicts.process(AnswersFunction(job.task.labels), LINES)
+        .name("answers")
+        .uid("answers")
+        .set_parallelism(job.flink.parallelism)
+    )
+    sinks.write(decided.union(answered), output.DECISIONS)
+    sinks.write(answered.get_side_output(ANNOTATIONS), output.ANNOTATIONS)
+    sinks.write(answered.get_side_output(EVIDENCE), output.EVIDENCE)
 
     task = job.task.name
     released = (
@@ -84,7 +109,19 @@ def build(
         .uid("trainer")
         .set_parallelism(1)
     )
-    write_lines(released, job.sink.path, RELEASES)
+    sinks.write(released, output.RELEASES)
+
+
+def _sinks(
+    env: StreamExecutionEnvironment,
+    tables: StreamTableEnvironment,
+    job: JobSettings,
+    connection: StoreConnection,
+) -> Sinks:
+    if isinstance(job.sink, KafkaSinkSettings):
+        run = f"{connection.namespace}.{connection.task}.{connection.run}"
+        return KafkaSinks(env, tables, job.sink, run)
+    return FileSinks(job.sink.path)
 
 
 def _read(
@@ -109,15 +146,14 @@ def _read(
 
 
 def _watch(
-    env: StreamExecutionEnvironment, job: JobSettings, connection: StoreConnection
+    tables: StreamTableEnvironment, job: JobSettings, connection: StoreConnection
 ) -> DataStream:
-    tables = StreamTableEnvironment.create(env)
     ticks = TableDescriptor.for_connector("datagen").option(
         "rows-per-second", str(_TICKS_PER_SECOND)
     )
     schema = Schema.new_builder().column("tick", DataTypes.INT()).build()
     ticking = tables.to_data_stream(tables.from_descriptor(ticks.schema(schema).build()))
-    _name_planned(ticking, "ticks")
+    name_planned(transformation_of(ticking), "ticks")
     return (
         ticking.key_by(lambda _: 0, Types.INT())
         .process(FolderReader(job, connection), CHUNK)
@@ -132,20 +168,5 @@ def _one_record_a_bundle(stream: DataStream) -> None:
 
     PyFlink has no call for it, but an operator's own configuration wins over the job's.
     """
-    transformation = stream._j_data_stream.getTransformation()  # noqa: SLF001  # no public way
-    operator = transformation.getOperatorFactory().getOperator()
+    operator = transformation_of(stream).getOperatorFactory().getOperator()
     operator.getConfiguration().setString("python.fn-execution.bundle.size", "1")
-
-
-def _name_planned(stream: DataStream, prefix: str) -> None:
-    """Give stable uids to the operators that the table planner made for a stream.
-
-    The planner numbers them by what else it has planned, and a savepoint finds its state by uid.
-    """
-    waiting, number = [stream._j_data_stream.getTransformation()], 0  # noqa: SLF001  # no public way
-    while waiting:
-        planned = waiting.pop()
-        if planned.getUid() is None:
-            planned.setUid(f"{prefix}-{number}")
-        number += 1
-        waiting.extend(planned.getInputs())

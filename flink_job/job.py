@@ -20,8 +20,7 @@ import typer
 from flink_job import output
 from flink_job.connecting import begin_counts, connection, require_levels, was_begun
 from flink_job.settings import JobSettings, SettingsError, load_job
-from flink_job.sources.blocks import survey
-from flink_job.sources.reading import list_files
+from flink_job.sources.blocks import survey_if_it_ends
 from model_store.errors import StoreError
 from model_store.names import NAME_RULE, is_name
 
@@ -68,11 +67,8 @@ def send(job: JobSettings, run_id: str, *, again: bool = False) -> None:
         If the store is out of reach.
     """
     require_shared(job, run_id)
-    records = None
-    if job.source.watch:
-        list_files(job.source)
-    else:
-        found = survey(job)
+    found, records = survey_if_it_ends(job), None
+    if found is not None:
         job, records = job.for_stream_of(found.events), found.records
     require_levels(job)
     # Outside of Flink's client this would start a JVM.
@@ -86,8 +82,8 @@ def send(job: JobSettings, run_id: str, *, again: bool = False) -> None:
     link = connection(job, run_id)
     goes_on = restored_from(env) is not None or (again and was_begun(link))
     output.prepare(job.sink, go_on=goes_on)
-    begin_counts(link, go_on=goes_on)
     graph.build(env, job, link, records)
+    begin_counts(link, go_on=goes_on)
     env.execute_async(f"flink-cascade {job.task.name}")
 
 

@@ -6,13 +6,15 @@ import os
 import re
 from pathlib import Path
 
-from flink_job.settings import SettingsError, SinkSettings
+from flink_job.settings import SettingsError
+from flink_job.sink_settings import SinkSettings
 
 DECISIONS, DEAD_LETTERS, RELEASES = "decisions", "dead_letters", "releases"
+ANNOTATIONS, EVIDENCE = "annotations", "evidence"
 CHECKPOINTS, SAVEPOINTS, LOGS = "checkpoints", "savepoints", "logs"
 _FILE = "file:"
 _METADATA = "_metadata"  # Flink's name for what makes a folder a savepoint
-FOLDERS = (DECISIONS, DEAD_LETTERS, RELEASES)
+FOLDERS = (DECISIONS, DEAD_LETTERS, ANNOTATIONS, EVIDENCE, RELEASES)
 
 
 def prepare(settings: SinkSettings, *, go_on: bool = False) -> None:

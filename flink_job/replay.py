@@ -102,7 +102,7 @@ async def _replay(job: JobSettings, records: int) -> Replayed:
     decisions: list[Decision] = []
     dead: list[msgspec.Struct] = []
     try:
-        for number in range(-(-records // job.source.block)):
+        for number in range(-(-records // job.files.block)):
             block = blocks.read(number)
             dead += block.dead
             for shard, events in block.chunks.items():
@@ -136,7 +136,7 @@ def run_replay(job: JobSettings) -> Outcome:
     SettingsError
         If the job can not be replayed.
     """
-    if job.source.watch:
+    if job.files.watch:
         message = "source.watch: a replay needs a source that ends; take `watch` out"
         raise SettingsError(message)
     found = survey(job)

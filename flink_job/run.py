@@ -14,8 +14,8 @@ from flink_job.java import ensure_java
 from flink_job.jvm import prepare_jvm
 from flink_job.outcome import Outcome, conclude
 from flink_job.settings import JobSettings, SettingsError
-from flink_job.sources.blocks import Survey, survey
-from flink_job.sources.reading import list_files
+from flink_job.sink_settings import FileSinkSettings
+from flink_job.sources.blocks import Survey, survey_if_it_ends
 from model_store.errors import StoreError
 from model_store.ledger import Usage
 from operators.flink.connection import StoreConnection
@@ -97,10 +97,9 @@ def run(
     KeyboardInterrupt
         If it was told to stop a second time.
     """
-    found = None if job.source.watch else survey(job)
-    if found is None:
-        list_files(job.source)
-    else:
+    found = survey_if_it_ends(job)
+    if found is not None:
+        _require_files(job)
         job = job.for_stream_of(found.events)
     require_key(job)
     require_levels(job)
@@ -127,6 +126,15 @@ def run(
         wall_s=wall_s,
         title=f"{job.task.name}: Flink run {run_id}",
     )
+
+
+def _require_files(job: JobSettings) -> None:
+    if not isinstance(job.sink, FileSinkSettings):
+        message = (
+            "sink.kind: the report of a source that ends is drawn up from files of decisions. "
+            "Operator action: use a sink of `kind: files`, or `flink-cascade submit`."
+        )
+        raise SettingsError(message)
 
 
 def _resumable(job: JobSettings, savepoint: str) -> str:

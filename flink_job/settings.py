@@ -9,71 +9,18 @@ from urllib.parse import parse_qs, urlsplit
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from flink_job.sink_settings import FileSinkSettings, KafkaSinkSettings
+from flink_job.source_settings import FileSourceSettings, KafkaSourceSettings
 from operators.secrets import read_secret
 from operators.settings import CascadeSettings, Name, PaperSettings, RecordedExpertSettings, Section
 
 _URL_ENV = "FLINK_CASCADE_REDIS_URL"
+_KINDS_BY_DEFAULT = ("source", "sink")
 _YEAR_S = 366 * 86_400.0
 
 
 class SettingsError(ValueError):
     """Settings that can not work; the message names each field and what to do."""
-
-
-class FieldSettings(Section):
-    """Which columns (CSV) or fields (JSON Lines) hold what."""
-
-    id: str | None = "id"
-    """The event's id. Null numbers the events by file and line."""
-    text: Annotated[str, Field(min_length=1)] = "text"
-    """The text to classify."""
-    key: str | None = None
-    """What must stay in order together, such as the author. Null takes the id."""
-    time: str | None = None
-    """When the event happened. Passed through to the decision."""
-    label: str | None = None
-    """Gold label, for the report alone: nothing that decides or learns ever sees it."""
-    expert: str | None = None
-    """The expert's known answer, for the report alone. A recorded expert's column is taken here by
-    itself."""
-
-
-class SourceSettings(Section):
-    """Where the events come from: a file, or a folder of files."""
-
-    path: Path
-    """A CSV (.csv) or JSON Lines (.jsonl, .ndjson) file, gzipped (.gz) or not, or a folder of
-    them."""
-    format: Literal["csv", "jsonl"] | None = None
-    """Null goes by the file's ending."""
-    fields: FieldSettings = FieldSettings()
-    watch: bool = False
-    """Go on for ever, taking in files as they appear in the folder. Move files in whole (rename);
-    names that begin with a dot or an underscore, or are no UTF-8, are left alone."""
-    block: Annotated[int, Field(ge=1, le=100_000)] = 128
-    """Events read at once; shards cut it into chunks."""
-    max_lag: Annotated[int, Field(ge=0)] = 64
-    """Files wait for learning: no more is read while more than this many deferrals have no verdict
-    yet. 0 learns from every block before the next."""
-    longest: Annotated[int, Field(ge=1, le=64 << 20)] = 1 << 20
-    """Longest line in bytes (JSON Lines) or field in characters (CSV). What is longer is a dead
-    letter: it would be held in memory as a whole."""
-    limit: Annotated[int, Field(ge=1)] | None = None
-    """Read no more than this many records, bad ones included."""
-
-    @model_validator(mode="after")
-    def _watched(self) -> Self:
-        if self.watch and self.limit is not None:
-            message = "`limit` is for a source that ends; take it out, or `watch`"
-            raise ValueError(message)
-        return self
-
-
-class SinkSettings(Section):
-    """Where decisions and dead letters go."""
-
-    path: Path
-    """A folder, made if need be; must not hold an earlier run."""
 
 
 class StoreSettings(Section):
@@ -145,6 +92,8 @@ class FlinkSettings(Section):
     """URI of the folder for checkpoints, such as s3://bucket/path; null is one in the sink's."""
     bundle_time_ms: Annotated[int, Field(ge=1, le=10_000)] = 10
     """Longest wait of a record between two Python operators."""
+    jars: tuple[Path, ...] = ()
+    """Jars that travel with the job: the Kafka connector, where it is not in Flink's lib folder."""
     restarts: Annotated[int, Field(ge=0)] = 3
     """Failures after which the job gives up."""
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
@@ -164,18 +113,32 @@ class FlinkSettings(Section):
 class JobSettings(CascadeSettings):
     """A whole job."""
 
-    source: SourceSettings
-    sink: SinkSettings
+    source: Annotated[FileSourceSettings | KafkaSourceSettings, Field(discriminator="kind")]
+    """`kind: files` where no kind is given."""
+    sink: Annotated[FileSinkSettings | KafkaSinkSettings, Field(discriminator="kind")]
+    """`kind: files` where no kind is given."""
     store: StoreSettings = StoreSettings()
     flink: FlinkSettings = FlinkSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _files_by_default(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        return {
+            section: {"kind": "files", **part}
+            if section in _KINDS_BY_DEFAULT and isinstance(part, dict)
+            else part
+            for section, part in content.items()
+        }
 
     @model_validator(mode="after")
     def _watch_budget(self) -> Self:
         budget = self.budget
-        if self.source.watch and budget and budget.calls is not None and budget.events is None:
+        if self.endless and budget and budget.calls is not None and budget.events is None:
             message = (
-                "budget: a watched source has no end; use `share`, or give `events`, the length of "
-                "stream over which `calls` are to be spent"
+                "budget: a watched folder, or a topic, has no end; use `share`, or give `events`, "
+                "the length of stream over which `calls` are to be spent"
             )
             raise ValueError(message)
         return self
@@ -189,6 +152,25 @@ class JobSettings(CascadeSettings):
             )
             raise ValueError(message)
         return self
+
+    @property
+    def endless(self) -> bool:
+        """Whether the source goes on for ever."""
+        return not isinstance(self.source, FileSourceSettings) or self.source.watch
+
+    @property
+    def files(self) -> FileSourceSettings:
+        """The source, for what works with files alone.
+
+        Raises
+        ------
+        SettingsError
+            If it is none of files.
+        """
+        if isinstance(self.source, FileSourceSettings):
+            return self.source
+        message = "source.kind: files are needed here. Operator action: use `kind: files`."
+        raise SettingsError(message)
 
     @property
     def recorded_column(self) -> str | None:
@@ -264,6 +246,9 @@ def _anchor(content: dict[str, Any], folder: Path) -> None:
         part = content.get(section)
         if isinstance(part, dict) and isinstance(part.get("path"), str):
             part["path"] = str((folder / part["path"]).absolute())
+    flink = content.get("flink")
+    if isinstance(flink, dict) and isinstance(flink.get("jars"), list):
+        flink["jars"] = [str((folder / str(jar)).absolute()) for jar in flink["jars"]]
     levels = content.get("levels")
     for level in levels if isinstance(levels, list) else ():
         model = level.get("model") if isinstance(level, dict) else None
@@ -294,7 +279,7 @@ def _explain(path: Path, error: ValidationError) -> str:
     problems = [p for p in found if p["type"] != "too_short" or p["loc"] not in inner]
     lines = [f"{path}: {len(problems)} thing(s) to mend:"]
     for problem in problems:
-        where = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
+        where = ".".join(_place(problem["loc"])) or "(whole file)"
         what = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             what = "there is no such setting; check the spelling against `flink-cascade schema`"
@@ -304,3 +289,9 @@ def _explain(path: Path, error: ValidationError) -> str:
             what = "is required"
         lines.append(f"  {where}: {what}")
     return "\n".join(lines)
+
+
+def _place(loc: tuple[int | str, ...]) -> list[str]:
+    """Where in the file an error is; pydantic puts the kind of a source or sink in between."""
+    parts = [str(part) for part in loc]
+    return parts[:1] + parts[2:] if parts[0:1] and parts[0] in _KINDS_BY_DEFAULT else parts

@@ -160,6 +160,8 @@ class Audit(msgspec.Struct, frozen=True):
 
     Parameters
     ----------
+    event_id
+        Of the event that was answered; empty in what was kept before it was noted.
     level
         Name of the small level whose answer was accepted.
     answer
@@ -175,6 +177,7 @@ class Audit(msgspec.Struct, frozen=True):
     answer: int
     agrees: bool
     exposed: tuple[Exposure, ...]
+    event_id: str = ""
 
 
 class Lesson(msgspec.Struct, frozen=True):

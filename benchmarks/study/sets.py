@@ -103,7 +103,7 @@ def job_set(path: Path) -> StudySet:
         message = f"{path}: source.fields.label: a study needs the column of the gold labels"
         raise SettingsError(message)
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    content["source"]["path"] = str(job.source.path)
+    content["source"]["path"] = str(job.files.path)
     for varied in ("levels", "policy", "budget", "seed"):
         content.pop(varied, None)
     return StudySet(job.task.name, content)

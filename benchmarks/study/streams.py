@@ -71,7 +71,7 @@ def chosen(everything: Sequence[Item], half: Half, order: Order, seed: int) -> l
 
 def chunks(stream: Sequence[Item], job: JobSettings) -> list[tuple[int, list[Event]]]:
     """The stream as a job reads it: blocks of records, each cut into chunks of one shard."""
-    size = job.source.block
+    size = job.files.block
     made: list[tuple[int, list[Event]]] = []
     for start in range(0, len(stream), size):
         shards: dict[int, list[Event]] = {}

@@ -177,7 +177,7 @@ def show_stopped(stopped: Stopped, settings: JobSettings, job: Path, run_id: str
         command = ["flink-cascade", "run", str(job), "--cascade-run-id", run_id]
         command += ["--from-savepoint", local_path(stopped.savepoint)]
         say(f"stopped; go on with:\n{shlex.join(command)}")
-    if not settings.source.watch:
+    if not settings.endless:
         raise typer.Exit(1)
 
 

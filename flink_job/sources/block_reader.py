@@ -41,7 +41,7 @@ class BlockReader(ProcessFunction):
         """Open the files."""
         self._blocks = Blocks(self._job)
         ledger = self._connection.ledger()
-        self._pacer = Pacer(ledger, self._job.source.max_lag, time.monotonic)
+        self._pacer = Pacer(ledger, self._job.files.max_lag, time.monotonic)
 
     def process_element(self, value: int, ctx: ProcessFunction.Context) -> Iterator[Any]:
         """Read one block when it is time; after the last, see the stream to its end."""
@@ -81,5 +81,5 @@ def last_waits(job: JobSettings) -> list[float]:
 
 def numbers(job: JobSettings, records: int) -> tuple[int, int]:
     """The number after the last block of so many records, and the last number of all."""
-    end = -(-records // job.source.block)
+    end = -(-records // job.files.block)
     return end, end + len(last_waits(job))

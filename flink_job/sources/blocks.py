@@ -13,7 +13,8 @@ from pathlib import Path
 
 from flink_job.evaluation import Reference
 from flink_job.settings import JobSettings, SettingsError
-from flink_job.sources.parsing import parse, shard_of
+from flink_job.source_settings import FileSourceSettings
+from flink_job.sources.parsing import look_up, parse, shard_of
 from flink_job.sources.reading import Row, list_files, read_rows
 from operators.expert.prompt import parse_label
 from operators.records import DeadLetter, Event
@@ -37,13 +38,13 @@ class Blocks:
 
     def __init__(self, job: JobSettings) -> None:
         self._job = job
-        self._files = list_files(job.source)
+        self._files = list_files(job.files)
         self._next = 0
         self._records: Iterator[tuple[Path, Row]] = iter(())
 
     def read(self, number: int) -> Block:
         """Block `number`; empty behind the end of the source."""
-        size = self._job.source.block
+        size = self._job.files.block
         if number != self._next or number == 0:
             self._records = _all_rows(self._job, self._files)
             for _ in islice(self._records, number * size):
@@ -53,8 +54,8 @@ class Blocks:
 
 
 def _all_rows(job: JobSettings, files: Sequence[Path]) -> Iterator[tuple[Path, Row]]:
-    rows = ((path, row) for path in files for row in read_rows(path, job.source, job.columns))
-    return islice(rows, job.source.limit)
+    rows = ((path, row) for path in files for row in read_rows(path, job.files, job.columns))
+    return islice(rows, job.files.limit)
 
 
 def to_block(job: JobSettings, records: Sequence[tuple[Path, Row]]) -> Block:
@@ -62,7 +63,7 @@ def to_block(job: JobSettings, records: Sequence[tuple[Path, Row]]) -> Block:
     chunks: dict[int, list[Event]] = {}
     dead: list[DeadLetter] = []
     for path, row in records:
-        parsed = parse(row, path.name, job.task.name, job.source.fields, job.recorded_column)
+        parsed = parse(row, path.name, job.task.name, job.files.fields, job.recorded_column)
         if isinstance(parsed, DeadLetter):
             dead.append(parsed)
         else:
@@ -104,16 +105,31 @@ def survey(job: JobSettings) -> Survey:
     """
     references: list[Reference] = []
     records = 0
-    for path, row in _all_rows(job, list_files(job.source)):
+    for path, row in _all_rows(job, list_files(job.files)):
         records += 1
-        event = parse(row, path.name, job.task.name, job.source.fields, job.recorded_column)
+        event = parse(row, path.name, job.task.name, job.files.fields, job.recorded_column)
         if isinstance(event, Event):
             references.append(_reference(job, event.id, path, row))
     return Survey(records, references, records - len(references))
 
 
+def survey_if_it_ends(job: JobSettings) -> Survey | None:
+    """The survey of a source that ends; of an endless one only its folder is looked for.
+
+    Raises
+    ------
+    SettingsError
+        If there is nothing to read, or it can not be read.
+    """
+    if not job.endless:
+        return survey(job)
+    if isinstance(job.source, FileSourceSettings):
+        list_files(job.source)
+    return None
+
+
 def _reference(job: JobSettings, identity: str, path: Path, row: Row) -> Reference:
-    fields, labels = job.source.fields, job.task.labels
+    fields, labels = job.files.fields, job.task.labels
     label = _known(row, fields.label)
     if label is not None and label not in labels:  # now, and not when the run is over
         message = (
@@ -128,5 +144,5 @@ def _reference(job: JobSettings, identity: str, path: Path, row: Row) -> Referen
 
 
 def _known(row: Row, name: str | None) -> str | None:
-    value = (row.values or {}).get(name) if name else None
+    value = look_up(row.values or {}, name) if name else None
     return None if value in (None, "") else str(value)

@@ -55,7 +55,7 @@ class FolderReader(KeyedProcessFunction):
         self._clock = time.monotonic
         self._ticked_s = self._clock()
         ledger = self._connection.ledger()
-        self._pacer = Pacer(ledger, self._job.source.max_lag, time.monotonic)
+        self._pacer = Pacer(ledger, self._job.files.max_lag, time.monotonic)
 
     def process_element(self, value: Any, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         """Read the next block, if there is one and the loop keeps up."""
@@ -80,7 +80,7 @@ class FolderReader(KeyedProcessFunction):
             last = rows[-1].line if rows else position.row
             dead.append(DeadLetter(path.name, last, str(error), ""))
         block = to_block(self._job, [(path, row) for row in rows])
-        if len(rows) < self._job.source.block:
+        if len(rows) < self._job.files.block:
             position.done.add(path.name)
             position.current, self._rows = None, None
         else:
@@ -94,7 +94,7 @@ class FolderReader(KeyedProcessFunction):
 
     def _file(self, position: Position) -> Path | None:
         """The file to read from: the one begun, else the first new one."""
-        folder = self._job.source.path
+        folder = self._job.files.path
         if position.current is None:
             found = {path.name: path for path in folder.iterdir()}
             if found and len(position.done) > _REMEMBERED:
@@ -102,7 +102,7 @@ class FolderReader(KeyedProcessFunction):
             names = sorted(
                 name
                 for name, path in found.items()
-                if name not in position.done and is_input(path, self._job.source)
+                if name not in position.done and is_input(path, self._job.files)
             )
             if not names:
                 return None
@@ -111,6 +111,6 @@ class FolderReader(KeyedProcessFunction):
 
     def _read(self, path: Path, position: Position) -> Iterator[Row]:
         if self._rows is None:
-            rows = read_rows(path, self._job.source, self._job.columns)
+            rows = read_rows(path, self._job.files, self._job.columns)
             self._rows = islice(rows, position.row, None)
-        return islice(self._rows, self._job.source.block)
+        return islice(self._rows, self._job.files.block)

@@ -6,12 +6,13 @@ import hashlib
 import math
 from typing import Any
 
-from flink_job.settings import FieldSettings
+from flink_job.source_settings import FieldSettings
 from flink_job.sources.reading import Row
 from operators.records import DeadLetter, Event
 
 _LONGEST_ID = 512  # characters; ids and keys end up in state, in Redis and in every decision
 _LONGEST_TEXT = 1 << 20  # characters
+_MISSING = object()
 
 
 class BadEvent(ValueError):
@@ -59,14 +60,26 @@ def _event(
 
 def _text_or_none(values: dict[str, Any], name: str | None) -> str | None:
     """A field that may be null, but not left out: that is most likely a misspelled setting."""
-    if name is None or (name in values and values[name] is None):
+    if name is None or look_up(values, name, _MISSING) is None:
         return None
     return _text(values, name, _LONGEST_ID)
 
 
+def look_up(values: dict[str, Any], name: str, default: Any = None) -> Any:
+    """The field of that very name, or the one that dots lead to."""
+    if name in values:
+        return values[name]
+    found: Any = values
+    for part in name.split("."):
+        if not isinstance(found, dict) or part not in found:
+            return default
+        found = found[part]
+    return found
+
+
 def _text(values: dict[str, Any], name: str, longest: int) -> str:
-    value = values.get(name)
-    if value is None:
+    value = look_up(values, name, _MISSING)
+    if value is None or value is _MISSING:
         raise BadEvent(f"{name}: is missing")
     text = value if isinstance(value, str) else _written(value, name)
     if len(text) > longest:

@@ -13,7 +13,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from flink_job.settings import SettingsError, SourceSettings
+from flink_job.settings import SettingsError
+from flink_job.source_settings import FileSourceSettings
 
 _ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _RAW_KEPT = 2000  # characters of a bad input that its dead letter shows
@@ -42,7 +43,7 @@ class Row:
     raw: str = ""
 
 
-def list_files(settings: SourceSettings) -> list[Path]:
+def list_files(settings: FileSourceSettings) -> list[Path]:
     """The files of a source, in order of their names.
 
     Raises
@@ -69,7 +70,7 @@ def list_files(settings: SourceSettings) -> list[Path]:
     return [path]
 
 
-def is_input(path: Path, settings: SourceSettings) -> bool:
+def is_input(path: Path, settings: FileSourceSettings) -> bool:
     """Whether a file in a source's folder is to be read."""
     return (
         path.is_file()
@@ -89,7 +90,7 @@ def _ending(path: Path) -> str | None:
     return _ENDINGS.get(name.suffix)
 
 
-def read_rows(path: Path, settings: SourceSettings, columns: Collection[str]) -> Iterator[Row]:
+def read_rows(path: Path, settings: FileSourceSettings, columns: Collection[str]) -> Iterator[Row]:
     """Rows of a file, good and bad, in order.
 
     Parameters
@@ -135,18 +136,21 @@ def _json_rows(file: gzip.GzipFile | io.BufferedReader, longest: int) -> Iterato
             continue
         if not line.strip():
             continue
-        try:
-            values = json.loads(line)
-        except ValueError as error:  # UnicodeDecodeError too
-            yield Row(number, None, f"no JSON: {error}", raw)
-            continue
-        except RecursionError:
-            yield Row(number, None, "no JSON: nested too deeply", raw)
-            continue
-        if isinstance(values, dict):
-            yield Row(number, values, raw=raw)
-        else:
-            yield Row(number, None, f"a JSON object is needed, not {type(values).__name__}", raw)
+        yield read_object(number, line)
+
+
+def read_object(number: int, content: bytes) -> Row:
+    """The row that a JSON object makes; `number` says where it stands."""
+    raw = content[: 4 * _RAW_KEPT].decode("utf-8", "backslashreplace").rstrip("\n")[:_RAW_KEPT]
+    try:
+        values = json.loads(content)
+    except ValueError as error:  # UnicodeDecodeError too
+        return Row(number, None, f"no JSON: {error}", raw)
+    except RecursionError:
+        return Row(number, None, "no JSON: nested too deeply", raw)
+    if isinstance(values, dict):
+        return Row(number, values, raw=raw)
+    return Row(number, None, f"a JSON object is needed, not {type(values).__name__}", raw)
 
 
 class _Lines:

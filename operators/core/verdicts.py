@@ -77,4 +77,5 @@ def _audit(verdict: Verdict, index: Mapping[str, int]) -> Audit:
         answer=accepted,
         agrees=label is not None and index[label] == accepted,
         exposed=deferral.exposed,
+        event_id=deferral.event.id,
     )

@@ -24,3 +24,5 @@ END = b"end"
 
 DEFERRALS = OutputTag("deferrals", CHUNK)
 DEAD_LETTERS = OutputTag("dead-letters", LINES)
+ANNOTATIONS = OutputTag("annotations", LINES)
+EVIDENCE = OutputTag("evidence", LINES)

@@ -5,17 +5,18 @@ from pathlib import Path
 import pytest
 
 from flink_job import output
-from flink_job.settings import SettingsError, SinkSettings
+from flink_job.settings import SettingsError
+from flink_job.sink_settings import FileSinkSettings
 
 
 def test_the_folder_is_made_with_its_parents(tmp_path: Path) -> None:
-    output.prepare(SinkSettings(path=tmp_path / "a" / "b"))
+    output.prepare(FileSinkSettings(path=tmp_path / "a" / "b"))
     assert (tmp_path / "a" / "b").is_dir()
 
 
 def test_what_else_lies_in_the_folder_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "posts.jsonl").touch()
-    output.prepare(SinkSettings(path=tmp_path))
+    output.prepare(FileSinkSettings(path=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["posts.jsonl"]
 
 
@@ -23,7 +24,7 @@ def test_what_else_lies_in_the_folder_does_no_harm(tmp_path: Path) -> None:
 def test_an_earlier_run_is_left_alone(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     with pytest.raises(SettingsError) as caught:
-        output.prepare(SinkSettings(path=tmp_path))
+        output.prepare(FileSinkSettings(path=tmp_path))
     assert f"{tmp_path} holds an earlier run ({name})" in str(caught.value)
     assert "Operator action: move it away, or choose another folder" in str(caught.value)
 
@@ -32,12 +33,12 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     for path in (tmp_path / "out", tmp_path / "out" / "deeper"):
         with pytest.raises(SettingsError, match=r"sink.path: .* can not be made"):
-            output.prepare(SinkSettings(path=path))
+            output.prepare(FileSinkSettings(path=path))
 
 
 def test_a_run_that_goes_on_may_find_its_sink_occupied(tmp_path: Path) -> None:
     (tmp_path / "decisions").mkdir()
-    output.prepare(SinkSettings(path=tmp_path), go_on=True)
+    output.prepare(FileSinkSettings(path=tmp_path), go_on=True)
 
 
 def test_a_savepoint_is_a_folder_with_metadata_or_a_uri(tmp_path: Path) -> None:
@@ -56,14 +57,14 @@ def test_a_savepoint_is_a_folder_with_metadata_or_a_uri(tmp_path: Path) -> None:
 def test_a_look_changes_nothing_and_says_what_would_go_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output.look(SinkSettings(path=tmp_path / "a" / "b"))
+    output.look(FileSinkSettings(path=tmp_path / "a" / "b"))
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match=r"nothing can be written to .*file is no folder"):
-        output.look(SinkSettings(path=tmp_path / "file" / "out"))
+        output.look(FileSinkSettings(path=tmp_path / "file" / "out"))
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(SettingsError, match=r"nothing can be written to .*Operator action"):
-        output.look(SinkSettings(path=tmp_path / "out"))
+        output.look(FileSinkSettings(path=tmp_path / "out"))
     (tmp_path / "decisions").mkdir()
     with pytest.raises(SettingsError, match=r"holds an earlier run \(decisions\)"):
-        output.look(SinkSettings(path=tmp_path))
+        output.look(FileSinkSettings(path=tmp_path))

@@ -127,7 +127,7 @@ def test_all_mistakes_are_named_at_once(content: Content, write_job: Write) -> N
     ("watch", "budget", "says"),
     [
         ({"watch": True, "limit": 5}, {"share": 0.1}, "`limit` is for a source that ends"),
-        ({"watch": True}, {"calls": 5}, "a watched source has no end; use `share`"),
+        ({"watch": True}, {"calls": 5}, "a topic, has no end; use `share`"),
     ],
 )
 def test_a_watched_source_has_no_end(

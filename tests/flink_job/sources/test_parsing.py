@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flink_job.settings import FieldSettings, SourceSettings
+from flink_job.source_settings import FieldSettings, FileSourceSettings
 from flink_job.sources.parsing import parse, shard_of
 from flink_job.sources.reading import Row, read_rows
 from operators.records import DeadLetter, Event, to_json_lines
@@ -118,7 +118,7 @@ def test_whatever_a_file_holds_each_record_is_an_event_or_a_dead_letter(
     path = tmp_path_factory.getbasetemp() / f"anything.{kind}"
     header = b"id,author,text,time,expert\n" if kind == "csv" else b""
     path.write_bytes(header + b"\n".join(lines))
-    rows = list(read_rows(path, SourceSettings(path=path), tuple(GOOD)))
+    rows = list(read_rows(path, FileSourceSettings(path=path), tuple(GOOD)))
     records = [parse(row, path.name, "t", FIELDS, "expert") for row in rows]
     if kind == "jsonl":
         assert len(records) == sum(bool(part.strip()) for part in b"\n".join(lines).split(b"\n"))

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flink_job.settings import SettingsError, SourceSettings
+from flink_job.settings import SettingsError
+from flink_job.source_settings import FileSourceSettings
 from flink_job.sources.reading import Row, is_input, list_files, read_rows
 
 COLUMNS = ("id", "text")
@@ -21,7 +22,7 @@ def rows_of(
 ) -> list[Row]:
     path = folder / name
     path.write_bytes(data)
-    return list(read_rows(path, SourceSettings(path=path, **chosen), columns))
+    return list(read_rows(path, FileSourceSettings(path=path, **chosen), columns))
 
 
 def texts(rows: list[Row]) -> list[Any]:
@@ -57,7 +58,7 @@ def test_files_with_nothing_in_them(tmp_path: Path, name: str, data: bytes) -> N
 def test_the_format_of_the_settings_comes_before_the_ending(tmp_path: Path) -> None:
     path = tmp_path / "posts.csv"
     path.write_bytes(b'{"text": "a"}\n')
-    (row,) = read_rows(path, SourceSettings(path=path, format="jsonl"), COLUMNS)
+    (row,) = read_rows(path, FileSourceSettings(path=path, format="jsonl"), COLUMNS)
     assert row.values == {"text": "a"}
 
 
@@ -215,7 +216,7 @@ def test_a_gzip_file_that_is_cut_off_gives_what_it_has_and_then_says_so(
     path.write_bytes(gzip.compress(b"\n".join(lines))[:-2000])
     rows: list[Row] = []
     with pytest.raises(SettingsError) as caught:
-        rows.extend(read_rows(path, SourceSettings(path=path), COLUMNS))
+        rows.extend(read_rows(path, FileSourceSettings(path=path), COLUMNS))
     assert 100 < len(rows) < 1000
     assert all(row.values for row in rows)
     assert str(path) in str(caught.value)
@@ -262,17 +263,17 @@ def test_files_of_a_folder_in_order_of_their_names(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "h.csv").mkdir()
     (tmp_path / "i.csv").symlink_to(tmp_path / "nowhere")
-    named = [f.name for f in list_files(SourceSettings(path=tmp_path))]
+    named = [f.name for f in list_files(FileSourceSettings(path=tmp_path))]
     assert named == ["a.csv", "b.jsonl", "c.csv.gz"]
-    every = [f.name for f in list_files(SourceSettings(path=tmp_path, format="csv"))]
+    every = [f.name for f in list_files(FileSourceSettings(path=tmp_path, format="csv"))]
     assert every == ["a.csv", "b.jsonl", "c.csv.gz", "f.txt", "g.jsonl.part", "gz"]
 
 
 def test_a_name_that_is_no_utf8_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9.csv")
     path.touch()
-    assert not is_input(path, SourceSettings(path=tmp_path))
-    assert is_input(path.rename(tmp_path / "café.csv"), SourceSettings(path=tmp_path))
+    assert not is_input(path, FileSourceSettings(path=tmp_path))
+    assert is_input(path.rename(tmp_path / "café.csv"), FileSourceSettings(path=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -291,8 +292,8 @@ def test_a_source_that_can_not_be_read(tmp_path: Path, name: str, watch: bool, s
     for file in ("posts.txt", "posts.gz", "posts.csv"):
         (tmp_path / file).touch()
     with pytest.raises(SettingsError, match=says):
-        list_files(SourceSettings(path=tmp_path / name, watch=watch))
+        list_files(FileSourceSettings(path=tmp_path / name, watch=watch))
 
 
 def test_a_watched_folder_may_still_be_empty(tmp_path: Path) -> None:
-    assert list_files(SourceSettings(path=tmp_path, watch=True)) == []
+    assert list_files(FileSourceSettings(path=tmp_path, watch=True)) == []
