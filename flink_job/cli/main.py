@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from flink_job.checking import check_job
-from flink_job.cli import demo, releases, submit
+from flink_job.cli import demo, relay, releases, submit
 from flink_job.cli.doctor import doctor
 from flink_job.cli.progress import LiveProgress
 from flink_job.evaluation import EvaluationError
@@ -42,6 +42,7 @@ app = typer.Typer(
 app.command()(doctor)
 app.command()(submit.submit)
 app.command()(submit.stop)
+app.command()(relay.relay)
 app.add_typer(releases.app, name="releases", help="List, show and roll back releases.")
 app.add_typer(demo.app, name="demo", help="Run the whole system on generated posts.")
 

@@ -9,7 +9,7 @@ import pytest
 
 from flink_job.connecting import connection
 from flink_job.settings import JobSettings
-from tests.flink.kafka import JARS
+from tests.kafka import JARS
 
 pytestmark = pytest.mark.flink
 Make = Callable[..., JobSettings]

@@ -16,7 +16,7 @@ from flink_job.demo.posts import Post, generate
 from flink_job.run import Progress, Stopped, run
 from flink_job.settings import JobSettings
 from model_store.ledger import Usage
-from tests.flink.kafka import JARS, Broker
+from tests.kafka import JARS, Broker
 
 pytestmark = pytest.mark.flink
 Make = Callable[..., JobSettings]

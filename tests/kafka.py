@@ -15,7 +15,7 @@ from typing import Self
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tests.flink import connector
+from tests import connector
 
 _PATIENCE_S = 60.0
 _HOST = "127.0.0.1"
