@@ -101,14 +101,9 @@ class EncoderSettings(Section):
     carries all of it, and the trainer's state three times as much."""
     finetune: FinetuneSettings = FinetuneSettings()
     """How the top layers learn; not read where `top_layers` is 0."""
-    rate: Annotated[float, Field(gt=0, le=1)] = 0.003
-    """Learning rate of the head (Adam)."""
-    l2: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Weight decay of the head."""
-    steps: Annotated[int, Field(ge=1, le=64)] = 4
-    """Steps of the head for each new annotation."""
-    step_size: Annotated[int, Field(ge=1, le=256)] = 16
-    """Remembered examples in one step."""
+    l2: Annotated[float, Field(gt=0, le=1000)] = 0.4
+    """Penalty on the head's weights: the inverse of the variance that a logit is expected to
+    have. More holds few labels on a tighter rein; they outgrow it as they become many."""
     buffer: Annotated[int, Field(ge=1, le=100_000)] = 8192
     """Examples remembered to learn from; once it is full, rare labels keep theirs."""
 

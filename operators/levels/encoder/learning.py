@@ -1,7 +1,7 @@
 """The learning half of the encoder level: a head on embeddings, and top layers if asked for.
 
-The head is useful after tens of labels and costs microseconds; it needs no torch. Fine-tuning the
-top layers is the slow part, done beside it by a `Tuning` where there is one.
+The head is useful after tens of labels; a fit of it costs milliseconds and needs no torch.
+Fine-tuning the top layers is the slow part, done beside it by a `Tuning` where there is one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from operators.levels.port import Probabilities, Tensors, prefixed, under
 from operators.settings import EncoderSettings
 
 _LONGEST_ROUND = 16  # steps: what a round makes of the layers waits for all of them
+_FEWEST_NEW = 8  # new examples for a fit of the head
+_GROWTH = 0.03  # as a share of those that it was fitted to
+_MOST_NEW = 256
 _TURN = 1  # purpose of the draws of a turn, beside those of the examples
 
 
@@ -50,11 +53,12 @@ class EncoderLearner:
         self._encoder = encoder
         self._labels = labels
         self._tuning = tuning
-        self._head = Head(encoder.dimension, labels, settings.rate, settings.l2)
+        self._head = Head(encoder.dimension, labels, settings.l2)
         self._memory = Memory(
             encoder.dimension, labels, settings.buffer, seed, texts=tuning is not None
         )
         self._updates = 0
+        self._fitted = 0  # examples at the last fit of the head
         self._turn_at = 0  # examples that had their steps with the last turn
         self._load_layers()
 
@@ -90,23 +94,24 @@ class EncoderLearner:
         return self._latest[1]
 
     def learn(self, texts: Sequence[str], labels: Sequence[int]) -> None:
-        """Take steps for each new example on it and on remembered ones."""
+        """Remember new examples; fit the head to all remembered ones when they have grown."""
         if not texts:
             return
         embeddings = self._embed(texts)
         for text, embedding, label in zip(texts, embeddings, labels, strict=True):
-            random = self._memory.take_in(text, embedding, label)
-            self._teach_head(embedding, label, random)
+            self._memory.take_in(text, embedding, label)
+        self._fit_head()
         self._updates += 1
 
-    def _teach_head(self, embedding: FloatArray, label: int, random: np.random.Generator) -> None:
-        chosen = self._settings
-        drawn = self._memory.like_the_stream((chosen.steps, chosen.step_size), random)
-        for number, slots in enumerate(drawn):
-            inputs, targets = self._memory.embeddings(slots), self._memory.labels(slots)
-            if number == 0:  # the new one is learned for certain
-                inputs[0], targets[0] = embedding, label
-            self._head.step(inputs, targets)
+    def _fit_head(self) -> None:
+        """Fit when examples grew by a share: a fit costs as much as there are examples."""
+        growth = min(max(_FEWEST_NEW, int(_GROWTH * self._fitted)), _MOST_NEW)
+        if self._fitted and self._memory.seen - self._fitted < growth:
+            return
+        slots = np.arange(len(self._memory))
+        examples, labels = self._memory.embeddings(slots), self._memory.labels(slots)
+        self._head.fit(examples, labels, self._memory.weights())
+        self._fitted = self._memory.seen
 
     def work_on(self, executor: Executor) -> None:
         """Have an executor, of one thread, make the gradient steps."""
@@ -157,6 +162,7 @@ class EncoderLearner:
         head, layers = check(tensors, self._encoder.artifact.meta, self._labels)
         self._head.adopt(head)
         self._memory.forget()
+        self._fitted = 0
         self._turn_at = 0
         if self._tuning is not None:
             self._tuning.adopt(layers)
@@ -169,7 +175,7 @@ class EncoderLearner:
         )
         if self._tuning is not None:
             state |= prefixed("tuning", self._tuning.snapshot())
-        state["counts"] = np.array([self._updates, self._turn_at], np.int64)
+        state["counts"] = np.array([self._updates, self._fitted, self._turn_at], np.int64)
         return state
 
     def restore(self, snapshot: Tensors) -> None:
@@ -178,5 +184,5 @@ class EncoderLearner:
         self._memory.restore(under("memory", snapshot))
         if self._tuning is not None:
             self._tuning.restore(under("tuning", snapshot))
-        self._updates, self._turn_at = map(int, snapshot["counts"])
+        self._updates, self._fitted, self._turn_at = map(int, snapshot["counts"])
         self._load_layers()

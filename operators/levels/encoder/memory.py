@@ -69,16 +69,12 @@ class Memory:
         self._seen_of = np.zeros_like(self._seen_of)
         self._by_label: IntArray | None = None
 
-    def take_in(
-        self, text: str, embedding: npt.NDArray[np.float32], label: int
-    ) -> np.random.Generator:
-        """Take in the next example of the stream; return the draws for learning it."""
-        random = self.random()
-        slot = self._slot_for(label, random)
+    def take_in(self, text: str, embedding: npt.NDArray[np.float32], label: int) -> None:
+        """Take in the next example of the stream."""
+        slot = self._slot_for(label, self.random())
         self._seen_of[label] += 1
         if slot is not None:
             self._write(slot, text, embedding, label)
-        return random
 
     def random(self, purpose: int = 0) -> np.random.Generator:
         """Draws that depend on the seed, the number of examples seen and the purpose alone."""
@@ -144,24 +140,17 @@ class Memory:
             if self._texts[slot] == text:
                 self._embeddings[slot] = embedding
 
-    def like_the_stream(self, shape: tuple[int, ...], random: np.random.Generator) -> IntArray:
-        """Draw examples, each label as often as it was seen, with replacement."""
-        if self._held == self.seen:
-            return random.integers(self._held, size=shape)
-        return self._drawn(shape, self._seen_of, random)
+    def weights(self) -> npt.NDArray[np.float64]:
+        """How many examples of the stream each one held stands for, shape (held,)."""
+        of_label = self._seen_of / np.maximum(self._held_of(), 1)
+        return np.asarray(of_label[self._labels[: self._held]])
 
     def evenly(self, shape: tuple[int, ...], random: np.random.Generator) -> IntArray:
         """Draw examples, each label as often as the others, with replacement."""
-        return self._drawn(shape, np.ones_like(self._seen_of), random)
-
-    def _drawn(
-        self, shape: tuple[int, ...], weights: npt.NDArray[np.int64], random: np.random.Generator
-    ) -> IntArray:
         held_of = self._held_of()
         if self._by_label is None:
             self._by_label = np.argsort(self._labels[: self._held], kind="stable")
-        weights = np.where(held_of > 0, weights, 0)
-        labels = random.choice(len(weights), size=shape, p=weights / weights.sum())
+        labels = random.choice(np.flatnonzero(held_of), size=shape)
         nth = (random.random(shape) * held_of[labels]).astype(np.intp)
         first = np.cumsum(held_of) - held_of
         slots: IntArray = self._by_label[first[labels] + nth]

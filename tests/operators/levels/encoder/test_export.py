@@ -112,7 +112,7 @@ def test_a_graph_is_exported_once(written: Written, monkeypatch: pytest.MonkeyPa
     first = obtain(written())
     monkeypatch.setattr("operators.levels.encoder.export.export", None)  # to call it would fail
     assert obtain(written()) == first
-    assert obtain(written(top_layers=0, batch=1, rate=0.5)) == first
+    assert obtain(written(top_layers=0, batch=1, l2=0.5)) == first
 
 
 def test_another_model_or_other_layers_are_another_graph(

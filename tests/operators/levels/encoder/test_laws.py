@@ -46,7 +46,7 @@ def learner(chosen: EncoderSettings, seed: int) -> EncoderLearner:
 def pair(request: pytest.FixtureRequest, written: Callable[..., EncoderSettings]) -> Pair:
     kinds: dict[str, dict[str, Any]] = {
         "head": {},
-        "bounded memory": {"buffer": 20, "steps": 8},
+        "bounded memory": {"buffer": 60},
         "int8": {"precision": "int8"},
         "top layer": {"top_layers": 1, "finetune": _FINETUNE},
     }

@@ -56,7 +56,7 @@ def posts(count: int, era: int) -> tuple[list[Row], list[Row]]:
 
 @pytest.mark.parametrize("top_layers", [0, 1])
 def test_a_label_outlasts_a_long_calm_and_a_change_of_topics(cache: Path, top_layers: int) -> None:
-    """160 harmless posts about other things; without replay, they are all that is left."""
+    """160 harmless posts about other things; without a memory, they would be all there is."""
     fine, abusive = posts(1200, 0)
     first = [row for pair in zip(fine[:40], abusive[:40], strict=True) for row in pair]
     calm, _ = posts(1200, 1)
@@ -67,8 +67,7 @@ def test_a_label_outlasts_a_long_calm_and_a_change_of_topics(cache: Path, top_la
     assert before > 0.7
     after = recall(student, held_out, ABUSIVE)
     assert after > before - 0.25
-    forgetful = learner(cache, top_layers=top_layers, buffer=1, steps=1, step_size=1)
-    without = taught(forgetful, [*first, *calm[:160]])
+    without = taught(learner(cache, top_layers=top_layers), calm[:160])
     assert recall(without, held_out, ABUSIVE) < after - 0.4
 
 

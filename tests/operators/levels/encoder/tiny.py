@@ -79,7 +79,7 @@ def written(model: Path, cache: Path, **changes: Any) -> EncoderSettings:
     """Settings of a level on that model."""
     plain: dict[str, Any] = {"kind": "encoder", "model": str(model), "cache": cache}
     return EncoderSettings.model_validate(
-        plain | {"max_tokens": MAX_TOKENS, "rate": 0.02, "buffer": 200, "batch": 4} | changes
+        plain | {"max_tokens": MAX_TOKENS, "buffer": 200, "batch": 4} | changes
     )
 
 
