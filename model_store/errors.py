@@ -10,6 +10,7 @@
     ├── BlobCorrupt          bytes that are not what their hash says, or no tensor at all
     ├── ManifestInvalid      schema, malformed or path-like name, altered, of another task
     ├── TensorMismatch       dtype, shape, or weights that are not finite
+    ├── ReleaseRejected      a rollback to a release that was not to become the head
     └── HeadConflict         the head moved while a release was being published
 
 Every error holds its facts as attributes, and its message ends with what the operator can do.
@@ -114,6 +115,18 @@ class TensorMismatch(StoreError):
             f"Tensor {name!r} is refused: {reason}.",
             "keep the release in use; a release like this comes from training that diverged or "
             "from another version of the job.",
+        )
+
+
+class ReleaseRejected(StoreError):
+    """A rollback to a release that was found wanting when it was made."""
+
+    def __init__(self, task: str, release: str, reason: str) -> None:
+        self.task = task
+        self.release = release
+        super().__init__(
+            f"Release {release!r} of task {task!r} was rejected: {reason}.",
+            "choose another release, or insist with `--rejected`.",
         )
 
 

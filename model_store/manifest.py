@@ -26,6 +26,7 @@ MAX_MANIFEST_BYTES: Final = 1024 * 1024
 MAX_TENSORS: Final = 2048
 MAX_STATS: Final = 256
 _MAX_STAT_CHARS: Final = 1000
+_MAX_REASON_CHARS: Final = 1000
 # What every reader of JSON can hold.
 _INT64_MAX: Final = 2**63 - 1
 _ID_HASH_DIGITS: Final = 12
@@ -75,6 +76,9 @@ class _Body(BaseModel):
     created: Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
     tensors: Annotated[dict[TensorName, TensorRef], Field(min_length=1, max_length=MAX_TENSORS)]
     stats: Annotated[dict[Name, Stat], Field(max_length=MAX_STATS)]
+    rejected: Annotated[str, Field(min_length=1, max_length=_MAX_REASON_CHARS)] | None = Field(
+        default=None, exclude_if=lambda reason: reason is None
+    )
 
     def identity(self) -> str:
         body = self.model_dump(mode="json", exclude={"release"})
@@ -104,6 +108,8 @@ class Manifest(_Body):
         By name; the names mean nothing here.
     stats
         What the trainer wants to tell about the release: numbers and short texts.
+    rejected
+        Why the release was not to become the head; None, and left out, for all others.
     """
 
     release: ReleaseId
@@ -115,6 +121,16 @@ class Manifest(_Body):
             raise ValueError(msg)
         return self
 
+    def news(self) -> dict[str, StatValue]:
+        """Return what there is to tell about the release, weights aside."""
+        told: dict[str, StatValue] = {"release": self.release, "status": self.status, **self.stats}
+        return told if self.rejected is None else told | {"reason": self.rejected}
+
+    @property
+    def status(self) -> Literal["promoted", "rejected"]:
+        """What became of it when it was published."""
+        return "promoted" if self.rejected is None else "rejected"
+
     @classmethod
     def seal(
         cls,
@@ -125,6 +141,7 @@ class Manifest(_Body):
         created: datetime,
         tensors: Mapping[str, TensorRef],
         stats: Mapping[str, StatValue],
+        rejected: str | None = None,
     ) -> Self:
         """Return the manifest of this content, with its id computed.
 
@@ -141,6 +158,7 @@ class Manifest(_Body):
                 created=created,
                 tensors=dict(tensors),
                 stats=dict(stats),
+                rejected=rejected,
             )
             manifest = cls(release=body.identity(), **dict(body))
         except ValidationError as error:

@@ -20,10 +20,11 @@ class _Task:
         self.head = release
         self.moves += 1
 
-    def retain(self, keep: int) -> None:
-        newest = sorted(self.releases.values(), key=lambda kept: kept.sequence, reverse=True)
-        for old in newest[keep:]:
-            if old.release != self.head:
+    def retain(self, latest: Publication) -> None:
+        kind = [kept for kept in self.releases.values() if kept.rejected == latest.rejected]
+        newest = sorted(kind, key=lambda kept: kept.sequence, reverse=True)
+        for old in newest[latest.keep :]:
+            if old.release not in (self.head, latest.release):
                 del self.releases[old.release]
         named = {sha256 for kept in self.releases.values() for sha256 in kept.hashes}
         self.blobs = {sha256: blob for sha256, blob in self.blobs.items() if sha256 in named}
@@ -82,7 +83,8 @@ class MemoryBackend:
         """See `Backend.publish`."""
         with self._lock:
             state = self._task(publication.task)
-            if state.head == publication.release:
+            known = publication.release in state.releases
+            if state.head == publication.release or (publication.rejected and known):
                 return frozenset()
             if state.head != publication.expected_head:
                 raise HeadConflict(publication.task, publication.expected_head, state.head)
@@ -90,8 +92,9 @@ class MemoryBackend:
             if missing:
                 return missing
             state.releases[publication.release] = publication
-            state.move_head(publication.release)
-            state.retain(publication.keep)
+            if not publication.rejected:
+                state.move_head(publication.release)
+            state.retain(publication)
             return frozenset()
 
     def move_head(self, task: str, release: str) -> bool:

@@ -25,7 +25,9 @@ class Publication:
     expected_head
         The head that it may replace; None where the task has no release yet.
     keep
-        How many of the newest releases stay, at least 1.
+        How many of the newest releases of its kind stay, at least 1.
+    rejected
+        Whether it is of the kind that is kept and never becomes the head by being published.
     """
 
     task: str
@@ -35,6 +37,7 @@ class Publication:
     hashes: frozenset[str]
     expected_head: str | None
     keep: int
+    rejected: bool = False
 
 
 class Subscription(Protocol):
@@ -87,16 +90,16 @@ class Backend(Protocol):
     def publish(self, publication: Publication) -> frozenset[str]:
         """Make a release the head, in one step with all of the following.
 
-        The head must be `expected_head` (or the release itself: a repetition), and all its blobs
-        must be there. Then the manifest is kept, the head moves, subscribers get a hint, the
-        releases that are neither the head nor among the newest `keep` go, and so do the blobs
-        that no remaining release names.
+        The head must be `expected_head` (or this be a repetition), and all its blobs must be
+        there. Then the manifest is kept, the head moves, subscribers get a hint, the releases of
+        its kind that are neither the head nor among the newest `keep` go, and so do the blobs that
+        no remaining release names. Of a rejected release the head and subscribers learn nothing.
 
         Returns
         -------
         frozenset
             The hashes of the blobs that are not there, in which case nothing was done; empty
-            when the release is published.
+            when the release is in the store.
 
         Raises
         ------

@@ -11,10 +11,11 @@ from model_store.redis_connection import RedisConnection, check_name, key_prefix
 # PUBLISH comes last and through pcall: scripts are not rolled back, and an ACL that forbids the
 # channel must cost the hint only.
 _PUBLISH: Final = """
-local head, releases, manifests, hashes, blobs = unpack(KEYS)
-local expected, release, sequence, manifest, named, keep = unpack(ARGV)
+local head, kind, manifests, hashes, blobs = unpack(KEYS)
+local expected, release, sequence, manifest, named, keep, rejected = unpack(ARGV)
 local actual = redis.call('GET', head) or ''
 if actual == release then return {'done'} end
+if rejected == '1' and redis.call('HEXISTS', manifests, release) == 1 then return {'done'} end
 if actual ~= expected then return {'conflict', actual} end
 local missing = {'missing'}
 for sha256 in string.gmatch(named, '%x+') do
@@ -22,14 +23,17 @@ for sha256 in string.gmatch(named, '%x+') do
 end
 if #missing > 1 then return missing end
 
-redis.call('ZADD', releases, sequence, release)
+redis.call('ZADD', kind, sequence, release)
 redis.call('HSET', manifests, release, manifest)
 redis.call('HSET', hashes, release, named)
-redis.call('SET', head, release)
+if rejected == '0' then
+  redis.call('SET', head, release)
+  actual = release
+end
 
-for _, old in ipairs(redis.call('ZREVRANGE', releases, keep, -1)) do
-  if old ~= release then
-    redis.call('ZREM', releases, old)
+for _, old in ipairs(redis.call('ZREVRANGE', kind, keep, -1)) do
+  if old ~= release and old ~= actual then
+    redis.call('ZREM', kind, old)
     redis.call('HDEL', manifests, old)
     redis.call('HDEL', hashes, old)
   end
@@ -41,7 +45,7 @@ end
 for _, sha256 in ipairs(redis.call('HKEYS', blobs)) do
   if not used[sha256] then redis.call('HDEL', blobs, sha256) end
 end
-redis.pcall('PUBLISH', head, release)
+if rejected == '0' then redis.pcall('PUBLISH', head, release) end
 return {'done'}
 """
 
@@ -68,8 +72,9 @@ class RedisBackend:
     -----
     An ACL user needs what is in ``docker/redis/rules.acl`` and no more. The keys:
     ``{namespace:task}:head`` (a string, and the channel of the hints), ``:sequence`` (a counter),
-    ``:releases`` (ids by sequence), ``:manifests``, ``:hashes`` and ``:blobs`` (fields by id, id
-    and sha256), and ``{namespace}:tasks`` (a set). Nothing expires: the server must not evict.
+    ``:releases`` and ``:rejected`` (ids by sequence), ``:manifests``, ``:hashes`` and ``:blobs``
+    (fields by id, id and sha256), and ``{namespace}:tasks`` (a set). Nothing expires: the server
+    must not evict.
     """
 
     def __init__(self, url: str, namespace: str) -> None:
@@ -132,11 +137,9 @@ class RedisBackend:
         # In another slot than the keys of the task, hence not in the script. Too early is
         # harmless: `tasks` leaves out what has no head.
         self._redis.call(lambda client: client.sadd(self._tasks_key, task))
+        kind = "rejected" if publication.rejected else "releases"
         outcome, *facts = self._publish(
-            [
-                self._key(task, kind)
-                for kind in ("head", "releases", "manifests", "hashes", "blobs")
-            ],
+            [self._key(task, key) for key in ("head", kind, "manifests", "hashes", "blobs")],
             [
                 publication.expected_head or "",
                 publication.release,
@@ -144,6 +147,7 @@ class RedisBackend:
                 publication.manifest,
                 " ".join(sorted(publication.hashes)),
                 publication.keep,
+                int(publication.rejected),
             ],
         )
         if outcome == b"conflict":

@@ -10,6 +10,7 @@ from model_store.errors import (
     HeadConflict,
     ManifestInvalid,
     ReleaseNotFound,
+    ReleaseRejected,
     StoreMisconfigured,
 )
 from model_store.manifest import Manifest, Release, StatValue
@@ -18,6 +19,8 @@ from model_store.port import Backend, Publication, Subscription
 from model_store.tensors import Array, TensorRef, check, decode, encode, reference
 
 DEFAULT_RETENTION: Final = 20
+# Enough to see what went wrong: nobody goes back further among releases that nobody wants.
+_REJECTED_RETENTION: Final = 5
 # Another publisher's retention may take a blob away between upload and publication. It happens
 # only when that publisher wins, after which this one conflicts: a second round is rare enough.
 _UPLOAD_ROUNDS: Final = 3
@@ -31,7 +34,8 @@ class ModelStore:
     backend
         Where the bytes live.
     retention
-        How many of the newest releases of a task stay, at least 1; the head always does.
+        How many of the newest releases of a task stay, at least 1; the head always does. Rejected
+        ones are counted apart, so that however many there are, the way back stays open.
     now
         The clock for the creation time of releases; returns aware times.
 
@@ -59,6 +63,7 @@ class ModelStore:
         *,
         parent: str | None,
         stats: Mapping[str, StatValue],
+        rejected: str | None = None,
     ) -> Manifest:
         """Publish a release on top of `parent` and make it the head, all or nothing.
 
@@ -73,11 +78,13 @@ class ModelStore:
             The head that the publisher knows; None for the first release of a task.
         stats
             Numbers and short texts about the release.
+        rejected
+            Why it must not become the head, without a full stop: it is kept to be looked at.
 
         Returns
         -------
         Manifest
-            Of the release that is the head now.
+            Of the release, which is the head now unless it was rejected.
 
         Raises
         ------
@@ -106,6 +113,7 @@ class ModelStore:
             created=self._now(),
             tensors=refs,
             stats=stats,
+            rejected=rejected,
         )
         publication = Publication(
             task=task,
@@ -114,7 +122,8 @@ class ModelStore:
             manifest=manifest.to_bytes(),
             hashes=frozenset(blobs),
             expected_head=parent,
-            keep=self._retention,
+            keep=self._retention if rejected is None else _REJECTED_RETENTION,
+            rejected=rejected is not None,
         )
         missing: frozenset[str] = frozenset()
         for _ in range(_UPLOAD_ROUNDS):
@@ -196,7 +205,7 @@ class ModelStore:
         return Release(manifest=manifest, tensors=tensors)
 
     def releases(self, task: str) -> list[Manifest]:
-        """Return the manifests of the task, newest first.
+        """Return the manifests of the task, newest first, those of rejected releases included.
 
         Raises
         ------
@@ -210,17 +219,28 @@ class ModelStore:
         ]
         return sorted(manifests, key=lambda manifest: manifest.sequence, reverse=True)
 
-    def rollback(self, task: str, release: str) -> Manifest:
+    def rollback(self, task: str, release: str, *, even_rejected: bool = False) -> Manifest:
         """Make an earlier release the head again, if it still loads.
 
         A trainer that publishes on the head it knew gets a `HeadConflict`, and adopts this one.
 
+        Parameters
+        ----------
+        task, release
+            Which.
+        even_rejected
+            Take a release that was rejected, too.
+
         Raises
         ------
+        ReleaseRejected
+            When it was rejected, and that was not asked for; the head stays.
         ReleaseNotFound, ManifestInvalid, BlobMissing, BlobCorrupt, TensorMismatch
             As `load`; the head stays.
         """
         manifest = self.load(task, release).manifest
+        if manifest.rejected is not None and not even_rejected:
+            raise ReleaseRejected(task, release, manifest.rejected)
         if not self._backend.move_head(task, release):
             # Retention took it in the meantime.
             raise ReleaseNotFound(task, release)

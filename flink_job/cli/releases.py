@@ -53,10 +53,10 @@ def list_releases(job: JobFile) -> None:
     named = Column(
         "release", no_wrap=True, min_width=_ID_CHARS
     )  # to be copied, also from 80 columns
-    table = Table("", named, "created (UTC)", "parent", "annotations", "MiB")
+    table = Table("status", named, "created (UTC)", "parent", "annotations", "MiB")
     for manifest in manifests:
         table.add_row(
-            "head" if manifest.release == head else "",
+            "head" if manifest.release == head else manifest.status,
             manifest.release,
             f"{manifest.created:%Y-%m-%d %H:%M:%S}",
             manifest.parent or "",
@@ -68,7 +68,7 @@ def list_releases(job: JobFile) -> None:
 
 @app.command()
 def show(job: JobFile, release: ReleaseName) -> None:
-    """Show one release: its statistics and its tensors."""
+    """Show one release: its statistics, its tensors, and why it was rejected if it was."""
     try:
         settings, store = _open(job)
         manifest = store.manifest(settings.task.name, release)
@@ -78,14 +78,20 @@ def show(job: JobFile, release: ReleaseName) -> None:
 
 
 @app.command()
-def rollback(job: JobFile, release: ReleaseName) -> None:
+def rollback(
+    job: JobFile,
+    release: ReleaseName,
+    rejected: Annotated[
+        bool, typer.Option("--rejected", help="Also to a release that the gate rejected.")
+    ] = False,
+) -> None:
     """Make an earlier release the head; every subtask serves it with its next chunk.
 
     A trainer that runs goes on learning from there.
     """
     try:
         settings, store = _open(job)
-        manifest = store.rollback(settings.task.name, release)
+        manifest = store.rollback(settings.task.name, release, even_rejected=rejected)
     except (SettingsError, StoreError) as error:
         raise _fail(error) from error
     _console.print(f"the head of {settings.task.name} is {manifest.release}", markup=False)

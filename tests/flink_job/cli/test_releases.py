@@ -54,10 +54,16 @@ def job(
     return write_job(content)
 
 
-def publish(store: ModelStore, annotations: int | str, parent: str | None = None) -> str:
-    weights = np.full(1 << 18, len(str(annotations)), np.float32)
+def publish(
+    store: ModelStore,
+    annotations: int | str,
+    parent: str | None = None,
+    rejected: str | None = None,
+) -> str:
+    weights = {"w": np.full(1 << 18, len(str(annotations)), np.float32)}
     stats = {"annotations": annotations}
-    return store.publish("moderation", {"w": weights}, parent=parent, stats=stats).release
+    manifest = store.publish("moderation", weights, parent=parent, stats=stats, rejected=rejected)
+    return manifest.release
 
 
 def test_a_store_without_releases(job: Path) -> None:
@@ -66,16 +72,16 @@ def test_a_store_without_releases(job: Path) -> None:
     assert "release" in result.output
 
 
-def test_releases_are_listed_newest_first_with_the_head_marked(
-    job: Path, store: ModelStore
-) -> None:
+def test_releases_are_listed_newest_first_with_their_status(job: Path, store: ModelStore) -> None:
     first = publish(store, 16)
     second = publish(store, 320, first)
+    third = publish(store, 337, second, rejected="worse")
     store.rollback("moderation", first)
     rows = [line.split("│")[1:-1] for line in cli("list", job).output.splitlines() if "│" in line]
     cells = [[cell.strip() for cell in row] for row in rows]
     assert cells == [
-        ["", second, "2026-01-05 01:00:00", first, "320", "1.0"],
+        ["rejected", third, "2026-01-05 02:00:00", second, "337", "1.0"],
+        ["promoted", second, "2026-01-05 01:00:00", first, "320", "1.0"],
         ["head", first, "2026-01-05 00:00:00", "", "16", "1.0"],
     ]
 
@@ -114,6 +120,19 @@ def test_rollback(job: Path, store: ModelStore) -> None:
     assert result.exit_code == 0
     assert f"the head of moderation is {first}" in result.output
     assert store.head("moderation") == first
+
+
+def test_a_rejected_release_says_why_and_needs_a_flag(job: Path, store: ModelStore) -> None:
+    first = publish(store, 16)
+    second = publish(store, 320, first, rejected="worse by 0.1, the margin is 0.02")
+    assert json.loads(cli("show", job, second).output)["rejected"].startswith("worse by 0.1")
+    refused = cli("rollback", job, second)
+    assert refused.exit_code == 2
+    assert "was rejected: worse by 0.1, the margin is 0.02." in refused.output
+    assert "--rejected" in refused.output
+    assert store.head("moderation") == first
+    assert cli("rollback", job, second, "--rejected").exit_code == 0
+    assert store.head("moderation") == second
 
 
 @pytest.mark.parametrize("command", ["show", "rollback"])
