@@ -16,6 +16,7 @@ from model_store.ledger import Ledger, MemoryLedger
 from operators.audit.evidence import Evidence
 from operators.budget import SpendingPlan
 from operators.core.cascade import Cascade
+from operators.core.holdout import Holdout
 from operators.core.trainer import Trainer
 from operators.expert.breaker import Breaker
 from operators.expert.calls import Calls
@@ -178,14 +179,26 @@ def build_trainer(
             CachedLearner(learner, gate.cache, settings.policy.aggregate, settings.seed)
             for learner, gate in zip(learners, gates, strict=True)
         ]
-    evidence = _evidence(settings.policy)
-    return Trainer(learners, parts.policy_learner(settings), evidence, slow)
+    return Trainer(
+        learners,
+        parts.policy_learner(settings),
+        _evidence(settings.policy),
+        slow,
+        _holdout(settings),
+    )
 
 
 def _evidence(settings: BudgetedSettings | PaperSettings) -> Evidence | None:
     if isinstance(settings, PaperSettings) or settings.audit == 0:
         return None
     return Evidence(settings.audit, settings.confidence, settings.audit_window)
+
+
+def _holdout(settings: CascadeSettings) -> Holdout | None:
+    gate = settings.learning.gate
+    if gate is None or isinstance(settings.policy, PaperSettings):
+        return None
+    return Holdout(gate, settings.seed)
 
 
 def build_desk(

@@ -145,6 +145,8 @@ class Annotation(msgspec.Struct, frozen=True):
         The expert's label, as an index into the task's labels.
     answer
         What the small levels would have answered, as an index; None if none was reached.
+    score
+        Quadratic score of what they would have answered; None if no release made it.
     """
 
     event_id: str
@@ -153,6 +155,7 @@ class Annotation(msgspec.Struct, frozen=True):
     answer: int | None
     reason: Reason
     propensity: float
+    score: float | None = None
 
 
 class Audit(msgspec.Struct, frozen=True):

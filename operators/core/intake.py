@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
+from model_store.manifest import StatValue
 from operators.core.publisher import Publisher
 from operators.core.trainer import Trainer
 from operators.records import Lesson, unpack
@@ -24,7 +25,7 @@ class Learned:
     turns
         Levels to which it gave a turn to learn in the background.
     news
-        What the publisher reports about the release that it led to; None if it led to none.
+        Of the release that it led to, promoted or rejected; None if it led to none.
     problem
         Why the store could not be reached, if it could not.
     snapshot
@@ -33,7 +34,7 @@ class Learned:
 
     lesson: Lesson
     turns: tuple[str, ...]
-    news: dict[str, float | int | str | None] | None
+    news: dict[str, StatValue] | None
     problem: str | None
     snapshot: bytes | None
 
@@ -82,12 +83,9 @@ class Intake:
 
     def _learn(self, data: bytes) -> Learned:
         publisher, trainer = self._publisher, self._trainer
-        published = publisher.published
         (lesson,) = unpack(data, Lesson)
-        publisher.take(lesson)
-        news = None
-        if publisher.published > published:
-            news = {"release": publisher.parent, **trainer.stats()}
+        made = publisher.take(lesson)
+        news = None if made is None else made.news()
         problem = str(publisher.error) if publisher.error is not None else None
         return Learned(lesson, trainer.turns, news, problem, self._snapshot_if_due())
 

@@ -13,6 +13,8 @@ from safetensors import numpy as safetensors
 from model_store.errors import TensorMismatch
 from model_store.manifest import Release
 from operators.audit.evidence import Evidence
+from operators.core.gate import Ruling, Scores, quadratic
+from operators.core.holdout import Holdout
 from operators.levels.port import Learner, SlowLearner, Tensors, prefixed, under
 from operators.policy.port import PREFIX, PolicyLearner
 from operators.records import Annotation, Audit
@@ -43,6 +45,8 @@ class Trainer:
         What audits have proved; None where there are none.
     slow
         Those of the learners that also learn in the background.
+    holdout
+        Annotations that are held out; None to learn each at once.
 
     Notes
     -----
@@ -57,6 +61,7 @@ class Trainer:
         policy: PolicyLearner,
         evidence: Evidence | None = None,
         slow: Sequence[SlowLearner] = (),
+        holdout: Holdout | None = None,
     ) -> None:
         self._learners = learners
         self._policy = policy
@@ -64,6 +69,7 @@ class Trainer:
         self._slow = slow
         self.turns: tuple[str, ...] = ()
         """Levels that the last lesson gave a turn to learn in the background."""
+        self._holdout = holdout
         self._counts = Counts()
 
     @property
@@ -112,6 +118,8 @@ class Trainer:
         self._counts.settled += settled
         if self._evidence is not None:
             self._evidence.take(audits)
+        if self._holdout is not None:
+            annotations = self._holdout.admit(annotations)
         if not annotations:
             return
         texts = [annotation.text for annotation in annotations]
@@ -140,6 +148,43 @@ class Trainer:
         for seen, hit in enumerate(right, start=self._counts.annotations + 1):
             mean += (float(hit) - mean) / min(seen, _RECENT)
         self._counts.agreement[level] = mean
+
+    def rule(self) -> Ruling | None:
+        """Hold the weights of this moment against the release that serves.
+
+        Returns
+        -------
+        None where nothing can be told.
+        """
+        return None if self._holdout is None else self._holdout.rule(self._scores(self._holdout))
+
+    def serve(self) -> None:
+        """Take note that the weights of this moment serve from now on."""
+        if self._holdout is not None:
+            self._holdout.serve(self._scores(self._holdout))
+
+    def compare_with(self, release: Release) -> None:
+        """Take note that this release serves, and go on learning from the own weights.
+
+        Raises
+        ------
+        model_store.errors.TensorMismatch
+            If it was made for other levels or another policy.
+        """
+        if not self._holdout:
+            return
+        before = self.snapshot()
+        self.adopt(release)
+        scores = self._scores(self._holdout)
+        self.restore(before)
+        self._holdout.serve(scores)
+
+    def _scores(self, holdout: Holdout) -> Scores:
+        texts = holdout.texts
+        if not texts:
+            return np.empty(0)
+        opinions = [learner.predict_again(texts) for learner in self._learners]
+        return quadratic(self._policy.together(opinions), holdout.labels)
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """The weights of all levels and of the policy, to publish."""
@@ -183,6 +228,7 @@ class Trainer:
         known = release.manifest.stats.get("annotations")
         if isinstance(known, int) and known >= 0:
             self._counts.annotations = known
+        self.serve()
 
     def snapshot(self) -> bytes:
         """Everything that learning depends on, as safetensors bytes."""
@@ -193,6 +239,8 @@ class Trainer:
         state["counts"] = np.frombuffer(counts, np.uint8)
         if self._evidence is not None:
             state["evidence"] = np.frombuffer(self._evidence.snapshot(), np.uint8)
+        if self._holdout is not None:
+            state["holdout"] = np.frombuffer(self._holdout.snapshot(), np.uint8)
         return safetensors.save({k: np.ascontiguousarray(v) for k, v in state.items()})
 
     def restore(self, snapshot: bytes) -> None:
@@ -216,4 +264,6 @@ class Trainer:
         self._policy.restore(under(PREFIX, state))
         if self._evidence is not None and "evidence" in state:
             self._evidence.restore(state["evidence"].tobytes())
+        if self._holdout is not None and "holdout" in state:
+            self._holdout.restore(state["holdout"].tobytes())
         self._counts = counts

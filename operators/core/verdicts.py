@@ -51,6 +51,7 @@ def to_lesson(verdicts: Sequence[Verdict], labels: Sequence[str]) -> Lesson:
                 answer=_best(verdict.deferral) if verdict.deferral.opinions else None,
                 reason=verdict.deferral.reason,
                 propensity=verdict.deferral.propensity,
+                score=_score(verdict.deferral, index[verdict.answer.label]),
             )
             for verdict in verdicts
             if verdict.answer.label is not None
@@ -67,6 +68,14 @@ def to_lesson(verdicts: Sequence[Verdict], labels: Sequence[str]) -> Lesson:
 def _best(deferral: Deferral) -> int:
     """The label that the small levels would have given; the first of equals."""
     return deferral.probabilities.index(max(deferral.probabilities))
+
+
+def _score(deferral: Deferral, label: int) -> float | None:
+    """As `operators.core.gate.quadratic`, without numpy: it is asked about one event at a time."""
+    if deferral.release is None:
+        return None
+    missed = sum((p - (i == label)) ** 2 for i, p in enumerate(deferral.probabilities))
+    return 1 - missed / 2
 
 
 def _audit(verdict: Verdict, index: Mapping[str, int]) -> Audit:

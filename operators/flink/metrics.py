@@ -128,7 +128,8 @@ LEVEL_AGREEMENT = Metric(
     "level",
 )
 LESSONS_WAITING = Metric(_TRAINER, "lessons_waiting", "Lessons taken in and not learned yet.")
-RELEASES = Metric(_TRAINER, "releases", "Releases published.")
+PROMOTED = Metric(_TRAINER, "promoted", "Releases that became the head.")
+TURNED_DOWN = Metric(_TRAINER, "rejected", "Releases that the gate did not let through.")
 ADOPTED = Metric(_TRAINER, "adopted", "Releases gone on from, after a rollback as a rule.")
 STORE_FAILING = Metric(
     _TRAINER, "store_failing", "1 from a failure of the store to the next published release."

@@ -145,7 +145,8 @@ class TrainerTelemetry:
         """Report of a trainer and what stands around it, from their first lesson on."""
         show = self._meters.show
         show(m.LESSONS_WAITING, lambda: intake.backlog)
-        show(m.RELEASES, lambda: publisher.published)
+        show(m.PROMOTED, lambda: publisher.published)
+        show(m.TURNED_DOWN, lambda: publisher.rejected)
         show(m.ADOPTED, lambda: publisher.adopted)
         show(m.STORE_FAILING, lambda: publisher.error is not None)
         show(m.HEAD, lambda: _sequence(publisher.parent))

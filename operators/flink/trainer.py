@@ -28,7 +28,7 @@ _END_OF_TIME_MS = (1 << 63) - 1  # the watermark behind the last element of a so
 
 
 class TrainerFunction(KeyedProcessFunction):
-    """Lessons in; a JSON line for each published release out, a moment later.
+    """Lessons in; a JSON line for each release out, promoted or rejected, a moment later.
 
     The trainer is megabytes, a lesson is kilobytes: state is a snapshot, a log of the lessons
     since, and the turns that those gave to learn in the background. Learning is deterministic, so

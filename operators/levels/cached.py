@@ -48,6 +48,10 @@ class CachedLearner:
         """Label probabilities under the weights of this moment."""
         return self._inner.predict(texts)
 
+    def predict_again(self, texts: Sequence[str]) -> Probabilities:
+        """As `predict`, of texts that are asked about time and again."""
+        return self._inner.predict_again(texts)
+
     def learn(self, texts: Sequence[str], labels: Sequence[int]) -> None:
         """Gather annotations; teach each time the cache is full."""
         for example in zip(texts, labels, strict=True):

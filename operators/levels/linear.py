@@ -74,6 +74,10 @@ class LinearLearner:
         values = tfidf(replace(counts, indices=slots), self._frequency, self._documents)
         return self._regression.predict(slots, values, counts.indptr)
 
+    def predict_again(self, texts: Sequence[str]) -> Probabilities:
+        """As `predict`: what costs is hashing, and the counts of the latest texts are kept."""
+        return self.predict(texts)
+
     def learn(self, texts: Sequence[str], labels: Sequence[int]) -> None:
         """Take a step for each new example, on it and the replayed ones together."""
         if not texts:

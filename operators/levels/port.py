@@ -63,6 +63,9 @@ class Learner(Protocol):
     def predict(self, texts: Sequence[str]) -> Probabilities:
         """Label probabilities under the weights of this moment."""
 
+    def predict_again(self, texts: Sequence[str]) -> Probabilities:
+        """As `predict`, of texts that are asked about time and again; the last bits may differ."""
+
     def learn(self, texts: Sequence[str], labels: Sequence[int]) -> None:
         """Imitate the expert on new examples, in order."""
 

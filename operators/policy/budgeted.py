@@ -208,7 +208,7 @@ class BudgetedLearner:
         propensity: npt.NDArray[np.float64],
     ) -> None:
         """Move ensemble and trust towards the expert, and the gates towards the ensemble."""
-        together = ensemble.combine(opinions, self._ensemble)
+        together = self.together(opinions)
         wrong = together.argmax(axis=-1) != labels
         calibration.step(
             self._trust, self._trust_squares, calibration.doubt(together), wrong, propensity
@@ -217,6 +217,10 @@ class BudgetedLearner:
         self._ensemble = ensemble.improve(
             self._ensemble, opinions, labels, self._settings.ensemble_rate
         )
+
+    def together(self, opinions: Sequence[Probabilities]) -> Probabilities:
+        """Their opinions, averaged."""
+        return ensemble.combine(opinions, self._ensemble)
 
     def tensors(self, updates: Sequence[int]) -> dict[str, npt.NDArray[Any]]:
         """``ensemble`` (levels,), ``gates`` (levels - 1, 2) and ``trust`` (2,), float32."""

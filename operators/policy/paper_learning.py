@@ -71,6 +71,10 @@ class PaperLearner:
             for function, view, slope in zip(self._functions, views, slopes, strict=True):
                 function.step(view, float(slope))
 
+    def together(self, opinions: Sequence[Probabilities]) -> Probabilities:
+        """What the last of them says: levels are not averaged."""
+        return opinions[-1]
+
     def tensors(self, updates: Sequence[int]) -> dict[str, npt.NDArray[Any]]:
         """``deferral.<i>`` parameter vectors and ``updates`` (levels,), which drives beta."""
         published: dict[str, npt.NDArray[Any]] = {

@@ -116,6 +116,9 @@ class PolicyLearner(Protocol):
             Shape (annotations,): probability with which each was sent to the expert.
         """
 
+    def together(self, opinions: Sequence[Probabilities]) -> Probabilities:
+        """What the small levels say together under the weights of this moment, shape as each."""
+
     def tensors(self, updates: Sequence[int]) -> dict[str, npt.NDArray[Any]]:
         """What to publish, given how often each level was updated."""
 

@@ -14,7 +14,7 @@ from operators.settings.expert import (
     RecordedExpertSettings,
     RetrySettings,
 )
-from operators.settings.learning import LearningSettings
+from operators.settings.learning import LearningSettings, PromotionSettings
 from operators.settings.levels import (
     EncoderSettings,
     FeatureSettings,
@@ -46,6 +46,7 @@ __all__ = [
     "Policy",
     "PositiveShare",
     "PriceSettings",
+    "PromotionSettings",
     "RecordedExpertSettings",
     "RetrySettings",
     "Section",

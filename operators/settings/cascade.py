@@ -36,7 +36,7 @@ class CascadeSettings(Section):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         names = [level.name for level in self.levels]
-        reserved = {"expert", "policy", "counts", "evidence"}
+        reserved = {"expert", "policy", "counts", "evidence", "holdout"}
         if len(set(names)) != len(names) or reserved & set(names):
             message = f"levels: names must differ, and be none of {sorted(reserved)}; found {names}"
             raise ValueError(message)

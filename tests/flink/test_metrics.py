@@ -102,6 +102,6 @@ def test_prometheus_sees_every_metric(
     lower, upper = (value(b, m.LIFETIME) for b in (m.AGREEMENT_LOWER, m.AGREEMENT_UPPER))
     assert 0 <= lower <= upper <= 1_000_000
     # Counts only grow while nothing restarts.
-    for metric in (m.EVENTS, m.CALLS, m.ANNOTATIONS, m.RELEASES):
+    for metric in (m.EVENTS, m.CALLS, m.ANNOTATIONS, m.PROMOTED):
         grown = [sum(found[metric.prometheus].values()) for found in complete]
         assert grown == sorted(grown)

@@ -41,6 +41,10 @@ class BaggedLearner:
         """The member's opinion."""
         return self._inner.predict(texts)
 
+    def predict_again(self, texts: Sequence[str]) -> Probabilities:
+        """The same."""
+        return self._inner.predict_again(texts)
+
     def learn(self, texts: Sequence[str], labels: Sequence[int]) -> None:
         """Teach the member its resample."""
         times = self._random.poisson(1.0, len(texts))

@@ -87,6 +87,10 @@ class EnsembleLearner:
             losses = np.array([-log_opinion(p[row])[label] for p in opinions])
             self._weights = on_simplex(self._weights - self._steps**-0.5 * losses)
 
+    def together(self, opinions: Sequence[Probabilities]) -> Probabilities:
+        """What is said on average over the drawn models."""
+        return np.asarray(sum(w * p for w, p in zip(self._weights, opinions, strict=True)))
+
     def tensors(self, updates: Sequence[int]) -> dict[str, npt.NDArray[Any]]:
         """``probabilities`` (levels,), float32."""
         return {"probabilities": self._weights.astype(np.float32)}

@@ -119,6 +119,10 @@ class AcceptanceLearner:
         agree = opinion.argmax(axis=1) == labels
         self._held_out.extend(zip(opinion.max(axis=1).tolist(), agree.tolist(), strict=True))
 
+    def together(self, opinions: Sequence[Probabilities]) -> Probabilities:
+        """What the only level says."""
+        return opinions[0]
+
     def tensors(self, updates: Sequence[int]) -> dict[str, npt.NDArray[Any]]:
         """``threshold`` (1,), float32; infinite while the parity gate refuses."""
         return {"threshold": np.array([acceptance(self._held_out, self._target)], np.float32)}

@@ -67,6 +67,7 @@ class EncoderLearner:
         self._layers = tuning.layers if tuning else self._encoder.artifact.trainable()
         self._bound = self._encoder.bind(self._layers)
         self._latest: tuple[tuple[str, ...], FloatArray] | None = None
+        self._known: dict[str, FloatArray] = {}
 
     @property
     def name(self) -> str:
@@ -81,6 +82,15 @@ class EncoderLearner:
     def predict(self, texts: Sequence[str]) -> Probabilities:
         """Label probabilities under the weights of this moment."""
         return self._head.predict(self._embed(texts))
+
+    def predict_again(self, texts: Sequence[str]) -> Probabilities:
+        """As `predict`; each text is embedded once for all calls that follow on one another."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            self._known.update(zip(new, self._encoder.embed(new, self._bound), strict=True))
+        self._known = {text: self._known[text] for text in texts}
+        embeddings = np.array([self._known[text] for text in texts], np.float32)
+        return self._head.predict(embeddings.reshape(len(texts), self._encoder.dimension))
 
     def _embed(self, texts: Sequence[str]) -> FloatArray:
         """Embeddings; those of the last call are remembered, since what is judged is then learned.

@@ -62,6 +62,7 @@ def test_news_come_with_the_lesson_that_led_to_a_release(desk: Desk) -> None:
     assert [n is not None for n in news] == [True, False, False, True]  # 8 more annotations
     assert news[-1] is not None
     assert news[-1]["release"] == desk.publisher.parent
+    assert news[-1]["status"] == "promoted"
     assert news[-1]["annotations"] == 12
 
 

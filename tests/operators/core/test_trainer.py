@@ -21,8 +21,10 @@ from operators.settings import (
     CascadeSettings,
     FeatureSettings,
     GateSettings,
+    LearningSettings,
     LinearSettings,
     PaperSettings,
+    PromotionSettings,
     RecordedExpertSettings,
     TaskSettings,
 )
@@ -37,18 +39,28 @@ _TWO = (
 _PAPER = PaperSettings(hidden=8, gates=(GateSettings(cache=3),), aggregate=True)
 
 
-def chosen(levels: Sequence[LinearSettings] = _TWO, *, paper: bool = False) -> CascadeSettings:
+_GATE = PromotionSettings(holdout=0.4, window=16, least=2)
+
+
+def chosen(
+    levels: Sequence[LinearSettings] = _TWO,
+    *,
+    paper: bool = False,
+    gate: PromotionSettings | None = None,
+) -> CascadeSettings:
     return CascadeSettings(
         task=TaskSettings(name="t", labels=("a", "b", "c"), prompt="?"),
         levels=tuple(levels),
         expert=RecordedExpertSettings(column="c"),
         budget=BudgetSettings(share=0.1),
+        learning=LearningSettings(gate=gate),
         **({"policy": _PAPER} if paper else {}),
     )
 
 
 KINDS: dict[str, Callable[[], CascadeSettings]] = {
     "budgeted": chosen,
+    "budgeted, held out": lambda: chosen(gate=_GATE),
     "paper": lambda: chosen(paper=True),
     "budgeted, one level": lambda: chosen(_TWO[:1]),
     "paper, one level": lambda: chosen(_TWO[:1], paper=True),

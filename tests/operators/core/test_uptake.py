@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -9,11 +10,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+from safetensors import numpy as safetensors
 
-from model_store.errors import StoreUnavailable, TensorMismatch
+from model_store.errors import (
+    BlobCorrupt,
+    BlobMissing,
+    StoreError,
+    StoreUnavailable,
+    TensorMismatch,
+)
+from model_store.manifest import Manifest
 from model_store.memory import MemoryBackend
+from model_store.port import Publication
 from model_store.store import ModelStore
+from model_store.tensors import TensorRef
 from model_store.watch import HeadWatcher
 from operators.core.cascade import Cascade
 from operators.core.uptake import ReleaseUptake
@@ -161,6 +173,50 @@ def test_one_that_does_not_load_leaves_the_old_one_serving(bench: Bench) -> None
     for _ in range(3):  # nor is it tried again
         assert bench.uptake.take_up() is None
     assert bench.loader.waiting == []
+
+
+def _blob(array: npt.NDArray[Any]) -> bytes:
+    return safetensors.save({"tensor": array})
+
+
+@pytest.mark.parametrize(
+    ("written", "stored", "error"),
+    [
+        (_blob(np.full(1, 5, np.float32)), _blob(np.zeros(1, np.float32)), BlobCorrupt),
+        (_blob(np.array([np.nan], np.float32)), None, TensorMismatch),
+        (_blob(np.array([np.inf], np.float32)), None, TensorMismatch),
+        (_blob(np.ones((1, 1), np.float32)), None, TensorMismatch),
+        (_blob(np.ones(1, np.int32)), None, TensorMismatch),
+        (_blob(np.full(1, 5, np.float32)), b"", BlobMissing),
+    ],
+    ids=["hash", "NaN", "infinity", "shape", "type", "gone"],
+)
+def test_weights_that_can_not_be_trusted_never_serve(
+    bench: Bench, written: bytes, stored: bytes | None, error: type[StoreError]
+) -> None:
+    first = serving(bench, 1.0)
+    sha256 = hashlib.sha256(written).hexdigest()
+    ref = TensorRef(sha256=sha256, dtype="float32", shape=(1,), nbytes=len(written))
+    bad = Manifest.seal(
+        task=TASK,
+        parent=first,
+        sequence=9,
+        created=datetime.now(UTC),
+        tensors={"fake/w": ref},
+        stats={},
+    )
+    bench.backend.publish(
+        Publication(TASK, bad.release, 9, bad.to_bytes(), frozenset(), first, keep=5)
+    )
+    if stored != b"":
+        bench.backend.put_blob(TASK, sha256, written if stored is None else stored)
+    bench.uptake.take_up()
+    bench.loader.work()
+    taken = bench.uptake.take_up()
+    assert taken is not None
+    assert (taken.release, type(taken.error)) == (bad.release, error)
+    assert bench.cascade.release == first
+    assert bench.level.served == {"w": np.array([1.0], np.float32)}
 
 
 def test_one_that_could_not_be_fetched_is_tried_again(bench: Bench) -> None:

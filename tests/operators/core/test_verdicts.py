@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from operators.core.gate import quadratic
 from operators.core.verdicts import EXPERT, to_decision, to_lesson
 from operators.records import Answer, Deferral, Event, Opinion, Reason, Verdict
 from operators.settings import CascadeSettings
@@ -52,6 +54,20 @@ def test_without_an_answer_the_small_levels_answer_goes_out_degraded() -> None:
     assert decision.probabilities == (0.2, 0.7, 0.1)
     assert (decision.degraded, decision.failure) == (True, "timeout")
     assert (decision.calls, decision.cost_usd_micros) == (3, 2)
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_an_annotation_tells_how_well_what_served_scored(label: str) -> None:
+    (note,) = to_lesson([verdict(label)], LABELS).annotations
+    opinion = np.array([[0.2, 0.7, 0.1]])
+    assert note.score == pytest.approx(quadratic(opinion, np.array([LABELS.index(label)]))[0])
+
+
+def test_before_the_first_release_nothing_scores() -> None:
+    first = verdict("ok")
+    untrained = msgspec.structs.replace(first.deferral, release=None)
+    (note,) = to_lesson([Verdict(untrained, first.answer)], LABELS).annotations
+    assert note.score is None
 
 
 @given(answers=st.lists(st.none() | st.sampled_from(LABELS), max_size=8))

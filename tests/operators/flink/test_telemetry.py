@@ -122,7 +122,7 @@ def test_the_trainer_reports_what_audits_prove() -> None:
     telemetry = TrainerTelemetry(group, SETTINGS)
     evidence = Evidence(0.5, 0.95, 1000)
     trainer = fake(agreement={}, evidence=evidence)
-    publisher = fake(published=1, adopted=0, error=None, parent="r000007-1a2b3c4d5e6f")
+    publisher = fake(published=1, rejected=2, adopted=0, error=None, parent="r000007-1a2b3c4d5e6f")
     telemetry.watch(trainer, publisher, fake(backlog=2))
     assert group.read(m.LESSONS_WAITING) == 2
     assert group.read(m.AGREEMENT, m.LIFETIME) == 0
@@ -137,7 +137,8 @@ def test_the_trainer_reports_what_audits_prove() -> None:
         lower, upper = group.read(m.AGREEMENT_LOWER, over), group.read(m.AGREEMENT_UPPER, over)
         assert 900_000 < lower < 990_000 < upper <= 1_000_000
     assert group.read(m.LEVEL_AGREEMENT, "linear") == 250_000
-    assert (group.read(m.LESSONS), group.read(m.RELEASES), group.read(m.HEAD)) == (1, 1, 7)
+    assert (group.read(m.LESSONS), group.read(m.PROMOTED), group.read(m.HEAD)) == (1, 1, 7)
+    assert group.read(m.TURNED_DOWN) == 2
     assert group.read(m.STORE_FAILING) == 0
     publisher.error = StoreUnavailable("redis://nowhere", "refused")
     assert group.read(m.STORE_FAILING) == 1

@@ -111,6 +111,15 @@ def check_uniform_before_the_first_release(pair: Pair) -> None:
     assert pair.learner(0).predict(["a"]) == pytest.approx(np.full((1, LABELS), 1 / LABELS))
 
 
+def check_asking_again_gives_the_same(pair: Pair) -> None:
+    learner = taught(pair)
+    for texts in (TEXTS[:5], TEXTS[2:], [*TEXTS[:3], *TEXTS[:3]], TEXTS[:1]):
+        again = learner.predict_again(texts)
+        assert again == pytest.approx(learner.predict(texts), abs=PARITY)
+    teach(learner, toy_stream(20, 1))
+    assert learner.predict_again(TEXTS) == pytest.approx(learner.predict(TEXTS), abs=PARITY)
+
+
 def check_no_texts_no_rows(pair: Pair) -> None:
     learner = taught(pair)
     assert learner.predict([]).shape == (0, LABELS)
@@ -240,6 +249,7 @@ def check_what_does_not_fit_is_refused(pair: Pair, broken: dict[str, npt.NDArray
 LAWS: Sequence[Callable[[Pair], None]] = (
     check_uniform_before_the_first_release,
     check_no_texts_no_rows,
+    check_asking_again_gives_the_same,
     check_predict_does_not_mutate,
     check_rows_are_distributions,
     check_a_row_depends_on_its_own_text_alone,
