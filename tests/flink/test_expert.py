@@ -17,6 +17,7 @@ from operators.expert.calls import Answered, Calls
 from operators.expert.openai_expert import OpenAIExpert
 from operators.expert.port import Reply
 from operators.records import Event
+from operators.settings import BudgetSettings
 
 pytestmark = pytest.mark.flink
 Make = Callable[..., JobSettings]
@@ -101,6 +102,8 @@ def test_calls_under_way_survive_a_crash(
             llm.open.set()
 
     monkeypatch.setattr(Calls, "collect", crash_once)
+    # What is asked again is paid again: there must be something left to pay it with.
+    job = job.model_copy(update={"budget": BudgetSettings(calls=EVENTS, events=2 * EVENTS)})
     run(job, "crash", look)
     assert crashed.is_set()
     assert once_each(job)
