@@ -7,23 +7,22 @@ import os
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import yaml
 
+from flink_job import processes
 from flink_job.java import ensure_java
 from flink_job.jobmanager import JobManager, JobManagerError
 from flink_job.submission import flink_home
 
 _HOST = "127.0.0.1"
+_CONF = "FLINK_CONF_DIR"
 _START_TIMEOUT_S = 300.0
 _STOP_TIMEOUT_S = 20.0
-_POLL_S = 0.1
 # Small, for a laptop or a build machine; what Flink would take by default is some 3 GiB.
 _MEMORY = {
     "jobmanager.memory.heap.size": "256m",
@@ -93,7 +92,6 @@ class StandaloneCluster:
             **(options or {}),
         }
         self._environment = dict(environment or {})
-        self._pids: set[int] = set()
 
     @property
     def job_manager(self) -> int:
@@ -103,7 +101,8 @@ class StandaloneCluster:
     @property
     def task_managers(self) -> list[int]:
         """Process ids of the TaskManagers that live, oldest first."""
-        return [pid for pid in self._read_pids("taskexecutor") if _alive(pid)]
+        members = set(self._members())
+        return [pid for pid in self._read_pids("taskexecutor") if pid in members]
 
     @property
     def logs(self) -> Path:
@@ -151,10 +150,12 @@ class StandaloneCluster:
 
         They would be left behind, for a TaskManager ends them when it shuts down in order.
         """
-        family = [pid, *_descendants(pid)]
-        for member in family:
-            _signal(member, signal.SIGKILL)
-        _wait(lambda: not any(_alive(member) for member in family), _STOP_TIMEOUT_S)
+        members = self._members()
+        if pid not in members:  # the id may have become another process's
+            return
+        killed = set(processes.family(pid)) & set(members)
+        processes.send(killed, signal.SIGKILL)
+        processes.wait_until(lambda: killed.isdisjoint(self._members()), _STOP_TIMEOUT_S)
 
     def wait_for_task_managers(self, count: int) -> None:
         """Wait until exactly so many TaskManagers are registered.
@@ -172,7 +173,7 @@ class StandaloneCluster:
             except JobManagerError:
                 return False
 
-        if not _wait(registered, _START_TIMEOUT_S):
+        if not processes.wait_until(registered, _START_TIMEOUT_S):
             raise JobManagerError(
                 f"The Flink cluster at {self.address} has no {count} TaskManagers "
                 f"after {_START_TIMEOUT_S:.0f} s. Operator action: see the logs in {self.logs}."
@@ -198,7 +199,7 @@ class StandaloneCluster:
         environment = {
             **os.environ,
             **self._environment,
-            "FLINK_CONF_DIR": str(self._directory / "conf"),
+            _CONF: str(self._directory / "conf"),
             "FLINK_LOG_DIR": str(self.logs),
             "FLINK_PID_DIR": str(self._directory / "pid"),
             "FLINK_IDENT_STRING": getpass.getuser(),
@@ -219,19 +220,14 @@ class StandaloneCluster:
         path = self._directory / "pid" / f"flink-{getpass.getuser()}-{kind}.pid"
         return [int(line) for line in path.read_text(encoding="utf-8").split()]
 
+    def _members(self) -> list[int]:
+        """Processes of this cluster, those that were left behind by a killed one among them."""
+        return processes.with_variable(_CONF, str(self._directory / "conf"))
+
     def _end_all(self) -> None:
-        managers = [
-            pid
-            for path in (self._directory / "pid").glob("*.pid")
-            for pid in map(int, path.read_text(encoding="utf-8").split())
-            if _alive(pid)
-        ]
-        family = [*managers, *(child for pid in managers for child in _descendants(pid))]
-        for pid in managers:
-            _signal(pid, signal.SIGTERM)
-        if not _wait(lambda: not any(_alive(pid) for pid in family), _STOP_TIMEOUT_S):
-            for pid in family:
-                _signal(pid, signal.SIGKILL)
+        processes.send(self._members(), signal.SIGTERM)
+        if not processes.wait_until(lambda: not self._members(), _STOP_TIMEOUT_S):
+            processes.send(self._members(), signal.SIGKILL)
 
 
 def _free_port() -> int:
@@ -239,45 +235,3 @@ def _free_port() -> int:
         probe.bind((_HOST, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _wait(condition: Callable[[], bool], timeout_s: float) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_S)
-    return True
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
-def _status(pid: int) -> list[str]:
-    """What follows the name in `/proc/PID/stat`: state, parent, ...; empty if it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def _alive(pid: int) -> bool:
-    status = _status(pid)
-    return bool(status) and status[0] != "Z"
-
-
-def _descendants(pid: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*"):
-        status = _status(int(path.name))
-        if status:
-            children.setdefault(int(status[1]), []).append(int(path.name))
-    found: list[int] = []
-    waiting = [pid]
-    while waiting:
-        below = children.get(waiting.pop(), [])
-        found += below
-        waiting += below
-    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import importlib.util
 import socket
 import subprocess
 import sys
@@ -34,11 +34,13 @@ class Broker:
         self.bootstrap = f"{_HOST}:{self._port}"
 
     def __enter__(self) -> Self:
-        program = shutil.which("noida-db", path=str(Path(sys.executable).parent))
-        assert program is not None, "pip install noida-db"
+        package = importlib.util.find_spec("noida_db")
+        assert package is not None, "pip install noida-db"
+        # Not by its script, which would leave it behind.
+        program = Path(package.origin or "").with_name("noida-db")
         options = ["--only", "kafka", "--kafka-port", str(self._port)]
         self._process = subprocess.Popen(  # noqa: S603  # a server of the venv
-            [program, "start", *options, "--data-dir", str(self._folder)],
+            [str(program), "start", *options, "--data-dir", str(self._folder)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
