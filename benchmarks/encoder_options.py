@@ -1,7 +1,7 @@
 """Replays the real data sets with one option of the encoder level or of its cascade at a time.
 
-    python benchmarks/encoder_options.py exits|precision DATA_FOLDER MODEL
-        [--sets isear ...] [--budgets low middle high] [--seeds 2]
+    python -m benchmarks.encoder_options DATA_FOLDER MODEL exits|precision
+        [--sets isear ...] [--budgets low middle high] [--seeds 2] [--cache FOLDER]
 
 `exits` varies the risk at which an event may leave at the linear level, `precision` that of the
 encoder's graph. Data, seeds, budgets and remembered embeddings are as in encoder_runs.py;
@@ -11,20 +11,27 @@ encoder's graph. Data, seeds, budgets and remembered embeddings are as in encode
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
 import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from encoder_runs import BUDGETS, COLUMNS, Case, count, encoder, line, one, ordered
-from encoder_runs import remember_embeddings as remember
-from real_runs import SETS, DataSet
 
+from benchmarks.encoder_runs import (
+    Case,
+    arguments,
+    calls_at,
+    encoder,
+    line,
+    linear,
+    over_seeds,
+    remembered,
+    show_header,
+    sources,
+)
+from benchmarks.recorded import DataSet, named, read
 from operators.levels.encoder.session import open_encoder
 from operators.settings import EncoderSettings
 
@@ -41,37 +48,26 @@ def variants(option: str) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     return {precision: ({}, {"precision": precision}) for precision in PRECISIONS}
 
 
-def cases(data: DataSet, options: argparse.Namespace, rows: int) -> list[Case]:
+def cases(data: DataSet, options: argparse.Namespace) -> list[Case]:
     """One for each budget and value of the option."""
-    linear = {"kind": "linear", "features": {"characters": data.characters}}
-    everything = count(options.data / f"{data.name}.csv.gz")
     return [
-        Case(
-            name,
-            round(calls * rows / everything),
-            job | {"levels": [linear, encoder(data, options.model, **level)]},
-        )
-        for budget, calls in zip(BUDGETS, data.calls, strict=True)
-        if budget in options.budgets
+        Case(name, calls, job | {"levels": [linear(data), encoder(data, options.model, **level)]})
+        for calls in calls_at(data, options)
         for name, (job, level) in variants(options.option).items()
     ]
 
 
 def rows_of_table(data: DataSet, options: argparse.Namespace) -> None:
     """Replay and print one row for each case."""
-    with tempfile.TemporaryDirectory() as scratch:
-        files = [ordered(data, options.data, seed, Path(scratch)) for seed in range(options.seeds)]
-        for case in cases(data, options, count(files[0])):
-            runs = [one(data, case, seed, file, scratch) for seed, file in enumerate(files)]
-            print(line(data.name, case, runs), flush=True)
+    with tempfile.TemporaryDirectory() as scratch, remembered(data, options):
+        files = sources(data, options, scratch)
+        for case in cases(data, options):
+            print(line(data, case, over_seeds(data, case, files)), flush=True)
 
 
 def times(data: DataSet, options: argparse.Namespace) -> None:
     """Print the CPU time of a text under each precision, by turns."""
-    csv.field_size_limit(1 << 26)
-    with gzip.open(options.data / f"{data.name}.csv.gz", "rt", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))[:TIMED_TEXTS]
-    texts = [row["text"] for row in rows]
+    texts = [row["text"] for row in read(options.data, data, most=TIMED_TEXTS)]
     opened = {
         precision: open_encoder(
             EncoderSettings.model_validate(encoder(data, options.model, precision=precision))
@@ -98,21 +94,14 @@ def spread(milliseconds: dict[str, list[float]]) -> str:
 
 def main() -> None:
     """Run everything and print Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__)
     parser.add_argument("option", choices=["exits", "precision"])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--sets", nargs="+", default=["isear", "hatespeech"])
-    parser.add_argument("--budgets", nargs="+", default=list(BUDGETS), choices=BUDGETS)
-    parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
-    chosen = [data for name in options.sets for data in SETS if data.name == name]
+    chosen = named(options.sets)
     if options.option == "precision":
         for data in chosen:
             times(data, options)
-    remember()
-    print("| data set | cascade |", " | ".join(COLUMNS), "| answered by, % |")
-    print("|---" * (len(COLUMNS) + 3) + "|", flush=True)
+    show_header()
     for data in chosen:
         rows_of_table(data, options)
 

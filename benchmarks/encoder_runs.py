@@ -1,66 +1,41 @@
 """Replays the real data sets with and without encoders between the linear level and the expert.
 
-    python benchmarks/encoder_runs.py DATA_FOLDER MODEL [--large MODEL] [--sets isear ...]
-        [--budgets low middle high] [--seeds 2] [--flink]
+    python -m benchmarks.encoder_runs DATA_FOLDER MODEL [--large MODEL] [--sets isear ...]
+        [--budgets low middle high] [--seeds 2] [--cache FOLDER] [--flink]
 
 MODEL is the folder of a base model; `--large` adds a cascade of four levels, with a second encoder
 (`fetch_mpnet.py` gets one). Data and seeds are as in real_runs.py, imdb cut to its first 3000 rows,
-and the calls scaled with it. A text's embedding is computed once for all runs of a data set: the
-frozen encoder says the same each time, up to the last digits. So no times are shown here; `--flink`
-runs seed 0 as a Flink job, with every embedding computed where it is asked for.
+and the calls scaled with it. A text's embedding is computed once and kept in the cache: the frozen
+encoder says the same each time, up to the last digits. So no times are shown here; `--flink` runs
+seed 0 as a Flink job, with every embedding computed where it is asked for.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
-import random
 import secrets
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-import numpy as np
-from real_runs import SETS, DataSet, figures, job, spread
-
+from benchmarks.real_runs import WORKERS, figures, job, run_on_flink, spread
+from benchmarks.recorded import DataSet, named, read, write
+from benchmarks.study.embeddings import remembering
 from flink_job.evaluation import Evaluation
 from flink_job.replay import run_replay
-from flink_job.run import run
+from flink_job.settings import JobSettings
 from operators.levels.encoder import build
-from operators.levels.encoder.artifact import obtain
-from operators.levels.encoder.session import HEAD_BIAS, HEAD_WEIGHTS, Encoder, FloatArray, Weights
-from operators.levels.regression import softmax
+from operators.levels.encoder.session import Encoder, open_encoder
 from operators.settings import EncoderSettings
 
-WORKERS = 2
-ROWS = {"imdb": 3000}
-TOKENS = {"imdb": 256}
 BUDGETS = ("low", "middle", "high")  # of the three at which the paper reports a data set
 COLUMNS = ("calls", "agreement", "accuracy", "macro-F1", "F1 of rare")
-
-
-class RememberingEncoder(Encoder):
-    """Computes each text's embedding once; right only while no layer is fine-tuned."""
-
-    def __init__(self, settings: EncoderSettings) -> None:
-        super().__init__(obtain(settings), settings)
-        self._known: dict[str, FloatArray] = {}
-
-    def embed(self, texts: Sequence[str], layers: Weights) -> FloatArray:
-        """Embeddings, remembered ones among them."""
-        new = list(dict.fromkeys(text for text in texts if text not in self._known))
-        self._known |= zip(new, super().embed(new, layers), strict=True)
-        return np.array([self._known[text] for text in texts]).reshape(-1, self.dimension)
-
-    def classify(self, texts: Sequence[str], weights: Weights, labels: int) -> FloatArray:
-        """Probabilities by the head, which is cheap."""
-        head, bias = weights[HEAD_WEIGHTS].numpy(), weights[HEAD_BIAS].numpy()
-        return softmax(self.embed(texts, {}) @ head + bias).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -72,93 +47,111 @@ class Case:
     changes: dict[str, Any]
 
 
-def ordered(data: DataSet, source: Path, seed: int, folder: Path) -> Path:
-    """The rows of a data set that are used, shuffled for every seed but 0."""
-    csv.field_size_limit(1 << 26)
-    with gzip.open(source / f"{data.name}.csv.gz", "rt", encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
-    rows = rows[: ROWS.get(data.name)]
-    if seed:
-        random.Random(seed).shuffle(rows)
-    target = folder / f"{seed}-{data.name}.csv.gz"
-    with gzip.open(target, "wt", encoding="utf-8", newline="", compresslevel=1) as file:
-        csv.writer(file).writerows([header, *rows])
-    return target
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """What the scripts on the encoder level have in common."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--sets", nargs="+", default=["isear", "hatespeech"])
+    parser.add_argument("--budgets", nargs="+", default=list(BUDGETS), choices=BUDGETS)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--cache", type=Path, default=Path("out/embeddings"))
+    return parser
+
+
+def sources(data: DataSet, options: argparse.Namespace, scratch: str) -> list[Path]:
+    """The source of each seed."""
+    return [
+        write(
+            read(options.data, data, seed, data.encoded),
+            Path(scratch) / f"{seed}-{data.name}.csv.gz",
+        )
+        for seed in range(options.seeds)
+    ]
+
+
+def calls_at(data: DataSet, options: argparse.Namespace) -> list[int]:
+    """The chosen budgets, scaled to the rows that are used."""
+    everything = len(read(options.data, data))
+    share = min(data.encoded or everything, everything) / everything
+    return [
+        round(calls * share)
+        for budget, calls in zip(BUDGETS, data.calls, strict=True)
+        if budget in options.budgets
+    ]
+
+
+def linear(data: DataSet) -> dict[str, Any]:
+    """The linear level for a data set."""
+    return {"kind": "linear", "features": {"characters": data.characters}}
 
 
 def encoder(data: DataSet, model: Path, **changes: Any) -> dict[str, Any]:
     """An encoder level for a data set."""
-    plain = {"kind": "encoder", "model": str(model), "max_tokens": TOKENS.get(data.name, 128)}
-    return plain | changes
+    return {"kind": "encoder", "model": str(model), "max_tokens": data.tokens} | changes
 
 
-def cases(data: DataSet, options: argparse.Namespace, rows: int) -> list[Case]:
+def cases(data: DataSet, options: argparse.Namespace) -> list[Case]:
     """Without and with encoders, at the chosen ones of the paper's shares of calls."""
-    linear = {"kind": "linear", "features": {"characters": data.characters}}
-    small = encoder(data, options.model)
-    cascades = {"linear → expert": [linear], "linear → encoder → expert": [linear, small]}
+    first, small = linear(data), encoder(data, options.model)
+    cascades = {"linear → expert": [first], "linear → encoder → expert": [first, small]}
     if options.large:
         large = encoder(data, options.large, name="large")
-        cascades["linear → encoder → large → expert"] = [linear, small, large]
-    everything = count(options.data / f"{data.name}.csv.gz")
+        cascades["linear → encoder → large → expert"] = [first, small, large]
     return [
-        Case(name, round(calls * rows / everything), {"levels": levels})
-        for budget, calls in zip(BUDGETS, data.calls, strict=True)
-        if budget in options.budgets
+        Case(name, calls, {"levels": levels})
+        for calls in calls_at(data, options)
         for name, levels in cascades.items()
     ]
 
 
-def remember_embeddings() -> None:
-    """Have encoders of this process compute each text's embedding once."""
-    known: dict[EncoderSettings, Encoder] = {}
+@contextmanager
+def remembered(data: DataSet, options: argparse.Namespace) -> Iterator[None]:
+    """Have frozen encoders embed each text once, for this run and those that come after it."""
+    texts = [row["text"] for row in read(options.data, data, most=data.encoded)]
 
-    def remembering(settings: EncoderSettings) -> Encoder:
-        return known.setdefault(settings, known.get(settings) or RememberingEncoder(settings))
+    def opened(settings: EncoderSettings) -> Encoder:
+        if settings.top_layers:
+            return open_encoder(settings)
+        made = remembering(settings, options.cache, data.name)
+        made.fill(texts)
+        return made
 
-    build.open_encoder = remembering  # type: ignore[assignment]  # for this process alone
+    with mock.patch.object(build, "open_encoder", opened):
+        yield
 
 
 def replays(data: DataSet, options: argparse.Namespace) -> list[str]:
     """The rows of the table of one data set."""
-    remember_embeddings()
-    with tempfile.TemporaryDirectory() as scratch:
-        files = [ordered(data, options.data, seed, Path(scratch)) for seed in range(options.seeds)]
-        return [
-            line(data.name, case, [one(data, case, s, f, scratch) for s, f in enumerate(files)])
-            for case in cases(data, options, count(files[0]))
-        ]
+    with tempfile.TemporaryDirectory() as scratch, remembered(data, options):
+        files = sources(data, options, scratch)
+        return [line(data, case, over_seeds(data, case, files)) for case in cases(data, options)]
 
 
-def one(data: DataSet, case: Case, seed: int, source: Path, scratch: str) -> Evaluation:
-    """Replay one data set once."""
-    out = Path(scratch) / secrets.token_hex(4)
-    settings = job(data, source, out, seed, budget={"calls": case.calls}, **case.changes)
-    return run_replay(settings).evaluation
+def over_seeds(data: DataSet, case: Case, files: Sequence[Path]) -> list[Evaluation]:
+    """Replay a case on the source of each seed."""
+    return [
+        run_replay(settings_of(data, case, seed, file)).evaluation
+        for seed, file in enumerate(files)
+    ]
+
+
+def settings_of(data: DataSet, case: Case, seed: int, source: Path) -> JobSettings:
+    """The job of one run."""
+    out = source.parent / secrets.token_hex(4)
+    return job(data, source, out, seed, budget={"calls": case.calls}, **case.changes)
 
 
 def flink(data: DataSet, options: argparse.Namespace) -> None:
     """Run seed 0 as Flink jobs."""
     with tempfile.TemporaryDirectory() as scratch:
-        source = ordered(data, options.data, 0, Path(scratch))
-        for case in cases(data, options, count(source)):
-            out = Path(scratch) / secrets.token_hex(4)
-            settings = job(data, source, out, 0, budget={"calls": case.calls}, **case.changes)
-            outcome = run(settings, secrets.token_hex(4), lambda _: None)
-            assert outcome is not None
-            assert outcome.evaluation.delivery.complete
-            note = f", Flink, {outcome.evaluation.wall_s:.0f} s"
-            print(line(data.name, case, [outcome.evaluation], note), flush=True)
+        source = sources(data, options, scratch)[0]
+        for case in cases(data, options):
+            made = run_on_flink(settings_of(data, case, 0, source))
+            print(line(data, case, [made], f", Flink, {made.wall_s:.0f} s"), flush=True)
 
 
-def count(source: Path) -> int:
-    """Rows of a data set."""
-    csv.field_size_limit(1 << 26)
-    with gzip.open(source, "rt", encoding="utf-8", newline="") as file:
-        return sum(1 for _ in csv.reader(file)) - 1
-
-
-def line(name: str, case: Case, runs: Sequence[Evaluation], note: str = "") -> str:
+def line(data: DataSet, case: Case, runs: Sequence[Evaluation], note: str = "") -> str:
     """One row of the table."""
     values = [figures(run) for run in runs]
     cells = [spread(v[c] for v in values) if c in values[0] else "-" for c in COLUMNS]
@@ -166,23 +159,24 @@ def line(name: str, case: Case, runs: Sequence[Evaluation], note: str = "") -> s
         f"{100 * statistics.mean(run.by_level[level].share for run in runs):.0f}"
         for level in range(len(runs[0].by_level))
     )
-    return f"| {name} | {case.name}{note} | {' | '.join(cells)} | {shares} |"
+    return f"| {data.name} | {case.name}{note} | {' | '.join(cells)} | {shares} |"
+
+
+def show_header(*more: str) -> None:
+    """Print the head of a table with these columns behind those of `line`."""
+    print("| data set | cascade |", " | ".join((*COLUMNS, "answered by, %", *more)), "|")
+    print("|---" * (len(COLUMNS) + len(more) + 3) + "|", flush=True)
 
 
 def main() -> None:
     """Run everything and print Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("model", type=Path)
+    parser = arguments(__doc__)
+    parser.set_defaults(sets=["isear", "hatespeech", "imdb"])
     parser.add_argument("--large", type=Path)
-    parser.add_argument("--sets", nargs="+", default=["isear", "hatespeech", "imdb"])
-    parser.add_argument("--budgets", nargs="+", default=list(BUDGETS), choices=BUDGETS)
-    parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--flink", action="store_true")
     options = parser.parse_args()
-    chosen = [data for name in options.sets for data in SETS if data.name == name]
-    print("| data set | cascade |", " | ".join(COLUMNS), "| answered by, % |")
-    print("|---" * (len(COLUMNS) + 3) + "|", flush=True)
+    chosen = named(options.sets)
+    show_header()
     if options.flink:
         for data in chosen:
             flink(data, options)

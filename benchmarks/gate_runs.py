@@ -1,6 +1,6 @@
 """What the promotion gate costs, and what it holds off; prints Markdown tables.
 
-    python benchmarks/gate_runs.py DATA_FOLDER [--sets isear hatespeech] [--seeds 4] [--poison]
+    python -m benchmarks.gate_runs DATA_FOLDER [--sets isear hatespeech] [--seeds 4] [--poison]
 
 Without `--poison`: the runs of real_runs.py with the gate and without. With it: from 40 to 60 % of
 the stream, the expert's answers are wrong in 30 % of the cases: `flip` is any other label by
@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import csv
-import gzip
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -23,8 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from real_runs import SETS, WORKERS, DataSet, figures, job, one, spread
-
+from benchmarks.real_runs import WORKERS, figures, job, one, spread
+from benchmarks.recorded import DataSet, named, read, write
 from flink_job.replay import Replay
 from flink_job.sources.blocks import Blocks
 from model_store.manifest import Manifest
@@ -86,11 +84,7 @@ class Poisoned:
 
 def poison(data: DataSet, folder: Path, seed: int, attack: str, target: Path) -> dict[str, str]:
     """Write a data set in the order of the seed with some wrong answers; return the true ones."""
-    csv.field_size_limit(1 << 26)
-    with gzip.open(folder / f"{data.name}.csv.gz", "rt", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if seed:
-        random.Random(seed).shuffle(rows)
+    rows = read(folder, data, seed)
     true = {row["id"]: row["expert"] for row in rows}
     chance = random.Random(f"{seed}/{attack}")
     first, last = (int(share * len(rows)) for share in PHASE)
@@ -98,10 +92,7 @@ def poison(data: DataSet, folder: Path, seed: int, attack: str, target: Path) ->
         if attack != "none" and chance.random() < POISONED:
             others = [label for label in data.labels if label != row["expert"]]
             row["expert"] = FORCED[data.name] if attack == "force" else chance.choice(others)
-    with gzip.open(target, "wt", encoding="utf-8", newline="", compresslevel=1) as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write(rows, target)
     return true
 
 
@@ -203,7 +194,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--poison", action="store_true")
     options = parser.parse_args()
-    chosen = [data for name in options.sets for data in SETS if data.name == name]
+    chosen = named(options.sets)
     for line in (attacks if options.poison else costs)(chosen, options):
         print(line, flush=True)
 

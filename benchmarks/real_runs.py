@@ -1,30 +1,27 @@
 """Replays the three real data sets with recorded GPT-3.5 answers, over seeds; prints a table.
 
-    python benchmarks/real_runs.py DATA_FOLDER [--flink | --paper] [--seeds 4]
+    python -m benchmarks.real_runs DATA_FOLDER [--flink | --paper] [--seeds 4]
 
-DATA_FOLDER holds hatespeech.csv.gz, isear.csv.gz and imdb.csv.gz with the columns id, text, label
-and expert. Seed 0 is the order of the file, the others are shuffles of it. `--flink` runs seed 0 as
-a Flink job beside its replay, and prints the ratio of their times. `--paper` replays the paper's
-policy at some values of mu, the same for all data sets, and beside each the budgeted one on the
-same levels with exactly as many calls as the paper's took.
+DATA_FOLDER is that of recorded.py. Seed 0 is the order of the file, the others are shuffles of it.
+`--flink` runs seed 0 as a Flink job beside its replay, and prints the ratio of their times.
+`--paper` replays the paper's policy at some values of mu, the same for all data sets, and beside
+each the budgeted one on the same levels with exactly as many calls as the paper's took.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
-import random
 import secrets
 import statistics
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.recorded import SETS, DataSet, read, write
 from flink_job.evaluation import Evaluation
+from flink_job.outcome import Outcome
 from flink_job.replay import run_replay
 from flink_job.run import run
 from flink_job.settings import JobSettings
@@ -41,42 +38,6 @@ PAPER: dict[str, Any] = {
 COLUMNS = (
     "calls", "agreement", "accuracy", "macro-F1", "F1 of rare", "expert acc.", "majority acc.",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A data set, its labels and the budgets at which the paper reports it (Table 1)."""
-
-    name: str
-    labels: tuple[str, ...]
-    calls: tuple[int, ...]
-    positive: str | None = None
-    characters: tuple[int, int] | None = (3, 5)
-
-
-SETS = (
-    DataSet("hatespeech", ("no", "yes"), (600, 1350, 2700), positive="yes"),
-    DataSet(
-        "isear",
-        ("anger", "disgust", "fear", "guilt", "joy", "sadness", "shame"),
-        (1200, 1500, 2700),
-    ),
-    DataSet("imdb", ("negative", "positive"), (1300, 2600, 5200), characters=None),
-)
-
-
-def shuffled(source: Path, seed: int, folder: Path) -> Path:
-    """A copy of a data set in another order; the file itself for seed 0."""
-    if seed == 0:
-        return source
-    csv.field_size_limit(1 << 26)
-    with gzip.open(source, "rt", encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file)
-    random.Random(seed).shuffle(rows)
-    target = folder / f"{seed}-{source.name}"
-    with gzip.open(target, "wt", encoding="utf-8", newline="", compresslevel=1) as file:
-        csv.writer(file).writerows([header, *rows])
-    return target
 
 
 def job(data: DataSet, source: Path, out: Path, seed: int, **changes: Any) -> JobSettings:
@@ -100,7 +61,7 @@ def job(data: DataSet, source: Path, out: Path, seed: int, **changes: Any) -> Jo
 def one(data: DataSet, seed: int, folder: Path, changes: dict[str, Any]) -> Evaluation:
     """Replay one data set once."""
     with tempfile.TemporaryDirectory() as scratch:
-        source = shuffled(folder / f"{data.name}.csv.gz", seed, Path(scratch))
+        source = write(read(folder, data, seed), Path(scratch) / f"{data.name}.csv.gz")
         return run_replay(job(data, source, Path(scratch) / "out", seed, **changes)).evaluation
 
 
@@ -110,19 +71,19 @@ def pair(data: DataSet, seed: int, folder: Path, mu: float) -> tuple[Evaluation,
     return paper, one(data, seed, folder, PAPER | {"budget": {"calls": paper.calls}})
 
 
+def run_on_flink(settings: JobSettings) -> Evaluation:
+    """Run a job to the end of its source, and see that no event got lost or was decided twice."""
+    outcome = run(settings, secrets.token_hex(4), lambda _: None)
+    assert isinstance(outcome, Outcome)
+    assert outcome.evaluation.delivery.complete
+    return outcome.evaluation
+
+
 def flink(data: DataSet, calls: int, folder: Path) -> Evaluation:
     """Run one data set once as a Flink job."""
     with tempfile.TemporaryDirectory() as scratch:
-        settings = job(
-            data,
-            folder / f"{data.name}.csv.gz",
-            Path(scratch) / "out",
-            0,
-            budget={"calls": calls},
-        )
-        outcome = run(settings, secrets.token_hex(4), lambda _: None)
-    assert outcome is not None
-    return outcome.evaluation
+        source, out = folder / f"{data.name}.csv.gz", Path(scratch) / "out"
+        return run_on_flink(job(data, source, out, 0, budget={"calls": calls}))
 
 
 def figures(result: Evaluation) -> dict[str, float]:
@@ -178,7 +139,6 @@ def at_budgets(data: DataSet, options: argparse.Namespace, pool: ProcessPoolExec
         show(data.name, f"replay, {options.seeds} seeds", [job.result() for job in jobs])
         if options.flink:
             job_run = flink(data, calls, options.data)
-            assert job_run.delivery.complete
             show(data.name, "Flink, seed 0", [job_run])
             ratio = job_run.wall_s / one(data, 0, options.data, budget).wall_s
             print(f"<!-- {data.name} {calls}: job / replay time = {ratio:.1f} -->")

@@ -1,6 +1,6 @@
 """Swaps releases under load in a real Flink job: 1000 of them, in turns with none.
 
-    python benchmarks/swap_soak.py MODEL [--swaps 1000] [--top-layers 0]
+    python -m benchmarks.swap_soak MODEL [--swaps 1000] [--top-layers 0]
 
 MODEL is the folder of a base model. The job (mini cluster, embedded Redis, exits off, so that the
 encoder is asked about every event) reads generated posts while a second process publishes releases
@@ -32,6 +32,7 @@ import numpy.typing as npt
 
 from flink_job.demo.posts import LABELS, generate
 from flink_job.evaluation import read_decisions
+from flink_job.outcome import Outcome
 from flink_job.run import run
 from flink_job.settings import JobSettings
 from model_store.embedded import EmbeddedRedis
@@ -180,7 +181,8 @@ def p99(turns: list[Times], random: np.random.Generator | None = None) -> Times:
     """99th percentile of both times, over these turns or over as many drawn from them."""
     if random is not None:
         turns = [turns[i] for i in random.integers(len(turns), size=len(turns))]
-    return np.percentile(np.vstack(turns), 99, axis=0)
+    times: Times = np.percentile(np.vstack(turns), 99, axis=0)
+    return times
 
 
 def report(watch: Watch, swaps: int) -> None:
@@ -239,7 +241,7 @@ def main() -> None:
         outcome = run(settings, secrets.token_hex(4), lambda _: None)
         wanted.value = -1
         publisher.join()
-        assert outcome is not None
+        assert isinstance(outcome, Outcome)
         decisions = read_decisions(out / "decisions")
     times = Counter(Counter(decision.id for decision in decisions).values())
     releases = {decision.release for decision in decisions} - {None}
