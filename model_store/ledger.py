@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Final, Generic, Protocol, TypeVar
 
 from model_store.errors import StoreMisconfigured
+from model_store.window import Drawn, Window, check_amounts, check_costs
 
 V = TypeVar("V")
 # The unit of expiry in Redis.
@@ -52,6 +53,10 @@ class Usage:
         Events that were seen under the same name before the job began.
     reserved_before
         Calls that were granted before it began, a part of `reserved`.
+    spent
+        What all granted calls have drawn from the ledger's window so far, for ever; 0 without one.
+    drawn
+        What of it still counts against the window's limit.
     """
 
     seen: int
@@ -63,6 +68,8 @@ class Usage:
     refunded: int = 0
     seen_before: int = 0
     reserved_before: int = 0
+    spent: int = 0
+    drawn: int = 0
 
     @property
     def seen_ever(self) -> int:
@@ -77,6 +84,9 @@ class Usage:
 
 class Ledger(Protocol):
     """The counts of one task. Every count moves in one atomic step; repeating a call is safe.
+
+    With a `Window`, every call also draws an amount from it, and none is granted beyond its limit:
+    by the clock of the ledger, which is one for all subtasks.
 
     On a network, each may raise `StoreUnavailable`, after which it may or may not have happened.
     """
@@ -119,9 +129,14 @@ class Ledger(Protocol):
         ...
 
     def reserve(
-        self, call_ids: Sequence[str], cap: int | None, *, retry: bool = False
+        self,
+        call_ids: Sequence[str],
+        cap: int | None,
+        *,
+        retry: bool = False,
+        amounts: Sequence[int] | None = None,
     ) -> list[Grant]:
-        """Grant calls to the expert while fewer than `cap` were granted in all.
+        """Grant calls while fewer than `cap` were granted in all, and the window has room.
 
         Parameters
         ----------
@@ -133,6 +148,9 @@ class Ledger(Protocol):
             The most calls that the job may ever make; None for no limit.
         retry
             Whether these are further calls for events that a call was granted for before.
+        amounts
+            The most that each call can cost, drawn from the ledger's window until `correct` knows
+            better; 1 each if not given. Else than one for each call, or negative, is `ValueError`.
 
         Returns
         -------
@@ -144,8 +162,17 @@ class Ledger(Protocol):
     def refund(self, call_ids: Sequence[str], *, retry: bool = False) -> None:
         """Take back calls that were granted as `Grant.NEW` and reached nobody.
 
-        They are taken out of the count and out of memory. An id that is not in memory is left
-        alone.
+        They are taken out of the count, out of the window and out of memory. An id that is not in
+        memory is left alone.
+        """
+        ...
+
+    def correct(self, costs: Mapping[str, int]) -> None:
+        """Have granted calls draw what they have cost, in place of the most that they could cost.
+
+        What was drawn in the meantime stays granted, also if a call cost more than was thought
+        possible. An id that is not in memory is left alone, and so keeps what it drew. A negative
+        cost is `ValueError`.
         """
         ...
 
@@ -174,11 +201,17 @@ class MemoryLedger:
         How long ids and answers are remembered, in seconds.
     monotonic
         A clock in seconds that never goes back.
+    window
+        What may be drawn by the clock.
     """
 
-    def __init__(self, *, ttl_s: float, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, *, ttl_s: float, monotonic: Callable[[], float], window: Window | None = None
+    ) -> None:
         check_ttl(ttl_s)
         self._lock = Lock()
+        self._window = None if window is None else Drawn(window, monotonic)
+        self._spent = 0
         self._shards: dict[str, tuple[int, int]] = {}
         self._settled = 0
         self._reserved = 0
@@ -187,7 +220,7 @@ class MemoryLedger:
         self._refunded = 0
         self._seen_before = 0
         self._reserved_before = 0
-        self._calls: _Expiring[bool] = _Expiring(ttl_s, monotonic)
+        self._calls: _Expiring[_Draw] = _Expiring(ttl_s, monotonic)
         self._answers: _Expiring[bytes] = _Expiring(ttl_s, monotonic)
 
     def begin(self) -> Usage:
@@ -218,21 +251,42 @@ class MemoryLedger:
             return self._usage()
 
     def reserve(
-        self, call_ids: Sequence[str], cap: int | None, *, retry: bool = False
+        self,
+        call_ids: Sequence[str],
+        cap: int | None,
+        *,
+        retry: bool = False,
+        amounts: Sequence[int] | None = None,
     ) -> list[Grant]:
         """See `Ledger.reserve`."""
+        each = check_amounts(call_ids, amounts)
         with self._lock:
-            return [self._reserve(call_id, cap, retry) for call_id in call_ids]
+            return [
+                self._reserve(call_id, cap, retry, amount)
+                for call_id, amount in zip(call_ids, each, strict=True)
+            ]
 
     def refund(self, call_ids: Sequence[str], *, retry: bool = False) -> None:
         """See `Ledger.refund`."""
         with self._lock:
             for call_id in call_ids:
-                if self._calls.get(call_id) is not None:
+                draw = self._calls.get(call_id)
+                if draw is not None:
+                    self._draw(draw.part, -draw.amount)
                     self._calls.drop(call_id)
                     self._reserved -= 1
                     self._retried -= retry
                     self._refunded += not retry
+
+    def correct(self, costs: Mapping[str, int]) -> None:
+        """See `Ledger.correct`."""
+        check_costs(costs)
+        with self._lock:
+            for call_id, cost in costs.items():
+                draw = self._calls.get(call_id)
+                if draw is not None:
+                    self._draw(draw.part, cost - draw.amount)
+                    self._calls.put(call_id, _Draw(draw.part, cost))
 
     def forget(self, call_ids: Sequence[str]) -> None:
         """See `Ledger.forget`."""
@@ -263,18 +317,36 @@ class MemoryLedger:
             refunded=self._refunded,
             seen_before=self._seen_before,
             reserved_before=self._reserved_before,
+            spent=self._spent,
+            drawn=0 if self._window is None else self._window.total(),
         )
 
-    def _reserve(self, call_id: str, cap: int | None, retry: bool) -> Grant:
-        grant = Grant.AGAIN
-        if self._calls.get(call_id) is None:
-            if cap is not None and self._reserved >= cap:
-                return Grant.NO
-            self._reserved += 1
-            self._retried += retry
-            grant = Grant.NEW
-        self._calls.put(call_id, True)
-        return grant
+    def _reserve(self, call_id: str, cap: int | None, retry: bool, amount: int) -> Grant:
+        before = self._calls.get(call_id)
+        if before is not None:
+            self._calls.put(call_id, before)
+            return Grant.AGAIN
+        if cap is not None and self._reserved >= cap:
+            return Grant.NO
+        if self._window is not None and not self._window.fits(amount):
+            return Grant.NO
+        part = 0 if self._window is None else self._window.part
+        self._draw(part, amount)
+        self._reserved += 1
+        self._retried += retry
+        self._calls.put(call_id, _Draw(part, amount))
+        return Grant.NEW
+
+    def _draw(self, part: int, amount: int) -> None:
+        if self._window is not None:
+            self._window.add(part, amount)
+            self._spent += amount
+
+
+@dataclass(frozen=True)
+class _Draw:
+    part: int
+    amount: int
 
 
 class _Expiring(Generic[V]):

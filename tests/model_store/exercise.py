@@ -10,6 +10,7 @@ import numpy as np
 from model_store.redis_backend import RedisBackend
 from model_store.redis_ledger import RedisLedger
 from model_store.store import ModelStore
+from model_store.window import Window
 
 TASK = "moderation"
 
@@ -32,11 +33,13 @@ def exercise(url: str, namespace: str, *, hints: bool = True) -> None:
         assert len(store.releases(TASK)) == 2
         assert store.rollback(TASK, before).release == before
         assert store.tasks() == [TASK]
-    with closing(RedisLedger(url, namespace, f"{TASK}.run", 60)) as ledger:
+    window = Window(limit=9, length_s=60)
+    with closing(RedisLedger(url, namespace, f"{TASK}.run", 60, window)) as ledger:
         ledger.begin()
         assert ledger.reserve(["a", "b"], 1) == [True, False]
         assert ledger.progress("0", seen=3, deferred=1).seen == 3
         ledger.settle(1)
+        ledger.correct({"a": 0})
         ledger.remember({"a": b"1"})
         assert ledger.recall(["a", "b"]) == {"a": b"1"}
         ledger.forget(["a"])

@@ -146,8 +146,16 @@ class DownLedger:
         raise self._fail()
 
     def reserve(
-        self, call_ids: Sequence[str], cap: int | None, *, retry: bool = False
+        self,
+        call_ids: Sequence[str],
+        cap: int | None,
+        *,
+        retry: bool = False,
+        amounts: Sequence[int] | None = None,
     ) -> list[Grant]:
+        raise self._fail()
+
+    def correct(self, costs: Mapping[str, int]) -> None:
         raise self._fail()
 
     def refund(self, call_ids: Sequence[str], *, retry: bool = False) -> None:

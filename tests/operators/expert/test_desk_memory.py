@@ -71,10 +71,15 @@ class Failing(MemoryLedger):
             DownLedger().usage()
 
     def reserve(
-        self, call_ids: Sequence[str], cap: int | None, *, retry: bool = False
+        self,
+        call_ids: Sequence[str],
+        cap: int | None,
+        *,
+        retry: bool = False,
+        amounts: Sequence[int] | None = None,
     ) -> list[Grant]:
         self._check("reserve")
-        return super().reserve(call_ids, cap, retry=retry)
+        return super().reserve(call_ids, cap, retry=retry, amounts=amounts)
 
     def remember(self, answers: Mapping[str, bytes]) -> None:
         self._check("remember")
