@@ -238,5 +238,7 @@ def _csv_row(header: list[str], cells: list[str], line: int, lost: str) -> Row:
 
 def _printable(cells: list[str]) -> str:
     """A row as text that can be written anywhere, cut."""
-    row = ",".join(cells)[:_RAW_KEPT].encode("utf-8", _ESCAPE)
-    return row.decode("utf-8", "backslashreplace")[:_RAW_KEPT]
+    row = ",".join(cells)[:_RAW_KEPT]
+    if row.isascii():
+        return row
+    return row.encode("utf-8", _ESCAPE).decode("utf-8", "backslashreplace")[:_RAW_KEPT]

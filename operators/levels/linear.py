@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from model_store.errors import TensorMismatch
 from operators.levels.buffer import ReplayBuffer
-from operators.levels.features import Counts, Hasher, RememberingHasher
+from operators.levels.features import Counts, Hasher, IntArray, RememberingHasher
 from operators.levels.port import Probabilities, Tensors, expect
-from operators.levels.regression import FloatArray, Regression, SlotArray
+from operators.levels.regression import FloatArray, Regression
 from operators.levels.slots import Slots, grown
 from operators.levels.tfidf import tfidf
 from operators.settings import LinearSettings
@@ -55,7 +55,7 @@ class LinearLearner:
         self._documents = 0
         self._updates = 0
         self._buffer = ReplayBuffer(self._settings.buffer, self._seed)
-        self._rows: dict[str, tuple[SlotArray, FloatArray]] = {}  # slots and counts of the buffer
+        self._rows: dict[str, tuple[IntArray, FloatArray]] = {}  # slots and counts of the buffer
 
     @property
     def name(self) -> str:
@@ -116,7 +116,7 @@ class LinearLearner:
             self._frequency[slots] += 1
         self._documents += len(texts)
 
-    def _keep(self, text: str, counts: Counts, row: int) -> tuple[SlotArray, FloatArray]:
+    def _keep(self, text: str, counts: Counts, row: int) -> tuple[IntArray, FloatArray]:
         span = slice(counts.indptr[row], counts.indptr[row + 1])
         slots = self._slots.assign(counts.indices[span])
         self._frequency = grown(self._frequency, self._slots.end)
@@ -124,7 +124,7 @@ class LinearLearner:
         self._rows[text] = slots, counts.counts[span].copy()
         return self._rows[text]
 
-    def _recall(self, text: str) -> tuple[SlotArray, FloatArray]:
+    def _recall(self, text: str) -> tuple[IntArray, FloatArray]:
         """Slots and counts of a text that was learned; hashed again only after a restore."""
         known = self._rows.get(text)
         return self._keep(text, self._hasher([text]), 0) if known is None else known

@@ -32,7 +32,7 @@ def build_graph(labels: int) -> bytes:
     Flat entries with their row numbers need no padding, and each row is summed entry by entry in
     the same order whatever else is in the batch: a prediction never depends on its neighbours.
 
-    Inputs: ``slot`` int32 (entries,), ``value`` float32 (entries, 1), ``row`` int64
+    Inputs: ``slot`` int64 (entries,), ``value`` float32 (entries, 1), ``row`` int64
     (entries, 1), ``start`` float32 (texts, labels) zeros, ``weights`` float32 (slots, labels),
     ``bias`` float32 (labels,). Output: ``probabilities`` float32 (texts, labels).
     """
@@ -52,7 +52,7 @@ def build_graph(labels: int) -> bytes:
         nodes,
         "linear",
         [
-            tensor("slot", TensorProto.INT32, ["entries"]),
+            tensor("slot", integers, ["entries"]),
             tensor("value", floats, ["entries", 1]),
             tensor("row", integers, ["entries", 1]),
             tensor("start", floats, ["texts", labels]),
