@@ -51,10 +51,7 @@ class Pacer:
         if self._up_to(usage, self._max_lag):
             self._last = None
             return True
-        now = self._monotonic()
-        if usage != self._last:
-            self._last, self._since = usage, now
-        elif now - self._since > _PATIENCE_S:
+        if self._stands_still(usage):
             _log.warning("no progress for %s s; reading on", _PATIENCE_S)
             self._base, self._last = usage.seen - self._emitted, None
             return True
@@ -68,7 +65,18 @@ class Pacer:
             _log.warning("ending without pacing: %s", error)
             return True
         self._note(usage)
-        return self._up_to(usage, 0)
+        if self._up_to(usage, 0):
+            return True
+        # After a restore the base may count events that are about to be sent on again: what can be
+        # seen then is that no verdict is missing, and that nothing more comes.
+        return usage.deferred <= usage.settled and self._stands_still(usage)
+
+    def _stands_still(self, usage: Usage) -> bool:
+        """Whether the counts have been the same for longer than the patience."""
+        now = self._monotonic()
+        if usage != self._last:
+            self._last, self._since = usage, now
+        return now - self._since > _PATIENCE_S
 
     def _note(self, usage: Usage) -> None:
         # After a restore the counts of the shards fall back, and the base with them.

@@ -113,3 +113,33 @@ def test_without_a_ledger_the_source_reads_on(
     with caplog.at_level(logging.WARNING):
         assert pacer.ready()
     assert "reading without pacing" in caplog.text
+
+
+def test_a_stream_ends_when_all_of_it_was_decided_and_every_verdict_has_come(
+    ledger: MemoryLedger, clock: Clock
+) -> None:
+    pacer = Pacer(ledger, 64, clock)
+    assert pacer.ready()
+    pacer.emitted(10)
+    ledger.progress("a", seen=10, deferred=2)
+    ledger.settle(1)
+    assert not pacer.settled()
+    ledger.settle(2)
+    assert pacer.settled()
+
+
+def test_a_restored_stream_ends_though_it_sent_again_what_had_been_counted(
+    ledger: MemoryLedger, clock: Clock
+) -> None:
+    ledger.progress("a", seen=10, deferred=2)
+    pacer = Pacer(ledger, 64, clock)
+    assert pacer.ready()
+    pacer.emitted(3)
+    ledger.progress("a", seen=10, deferred=2)  # the last three of the ten were sent again
+    assert not pacer.settled()
+    clock.now += 6.0
+    assert not pacer.settled()  # verdicts are missing, however long nothing moves
+    ledger.settle(2)
+    assert not pacer.settled()
+    clock.now += 6.0
+    assert pacer.settled()
