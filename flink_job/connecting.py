@@ -96,15 +96,14 @@ def require_levels(job: JobSettings) -> None:
 
 
 def was_begun(link: StoreConnection) -> bool:
-    """Whether the store has counted anything of the run.
+    """Whether the store knows of the run, and so what it has spent.
 
     Raises
     ------
     model_store.errors.StoreError
         If the store is out of reach.
     """
-    usage = link.ledger().usage()
-    return usage.seen > 0 or usage.reserved > 0
+    return link.ledger().begun()
 
 
 def begin_counts(link: StoreConnection, *, go_on: bool) -> None:
@@ -127,7 +126,7 @@ def begin_counts(link: StoreConnection, *, go_on: bool) -> None:
         return
     if not was_begun(link):
         message = (
-            f"--cascade-run-id: the store has counted nothing for a run {link.run!r}, so what it "
+            f"--cascade-run-id: the store knows nothing of a run {link.run!r}, so what it "
             "has left of its budget is not known. Operator action: give the name of the run that "
             "wrote the savepoint, and the store that it used; or begin anew with another sink."
         )

@@ -100,6 +100,10 @@ class Ledger(Protocol):
         """
         ...
 
+    def begun(self) -> bool:
+        """Whether a job has begun under the name, and its counts are still known."""
+        ...
+
     def progress(self, shard: str, *, seen: int, deferred: int) -> Usage:
         """Set how far a shard is, and return the counts of all shards together.
 
@@ -191,6 +195,25 @@ class Ledger(Protocol):
         """Return those answers that are still there."""
         ...
 
+    def testimony(self) -> bytes:
+        """What this client has seen of the counts, to be kept where it outlives both.
+
+        Empty if there is nothing to keep.
+        """
+        ...
+
+    def testify(self, testimony: bytes) -> None:
+        """Raise the counts to at least those of a testimony, with the next call of any kind.
+
+        Of a job that began under the name before the present one it says nothing. Safe to repeat.
+
+        Raises
+        ------
+        ValueError
+            If it is none, or one of another version of this software.
+        """
+        ...
+
 
 class MemoryLedger:
     """A `Ledger` in the memory of one process, safe for its threads.
@@ -220,17 +243,24 @@ class MemoryLedger:
         self._refunded = 0
         self._seen_before = 0
         self._reserved_before = 0
+        self._begun = False
         self._calls: _Expiring[_Draw] = _Expiring(ttl_s, monotonic)
         self._answers: _Expiring[bytes] = _Expiring(ttl_s, monotonic)
 
     def begin(self) -> Usage:
         """See `Ledger.begin`."""
         with self._lock:
+            self._begun = True
             self._seen_before = self._usage().seen_ever
             self._reserved_before = self._reserved
             self._shards.clear()
             self._settled = self._disagreeing = self._retried = self._refunded = 0
             return self._usage()
+
+    def begun(self) -> bool:
+        """See `Ledger.begun`."""
+        with self._lock:
+            return self._begun
 
     def progress(self, shard: str, *, seen: int, deferred: int) -> Usage:
         """See `Ledger.progress`."""
@@ -305,6 +335,16 @@ class MemoryLedger:
         with self._lock:
             found = {event_id: self._answers.get(event_id) for event_id in ids}
         return {event_id: answer for event_id, answer in found.items() if answer is not None}
+
+    def testimony(self) -> bytes:
+        """See `Ledger.testimony`: this one loses nothing but with its process, and then all."""
+        return b""
+
+    def testify(self, testimony: bytes) -> None:
+        """See `Ledger.testify`."""
+        if testimony:
+            message = "a ledger in memory gives no testimony, and takes none"
+            raise ValueError(message)
 
     def _usage(self) -> Usage:
         return Usage(

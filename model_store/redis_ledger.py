@@ -1,20 +1,21 @@
 """The ledger on Redis."""
 
 import hashlib
+import json
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
+from model_store import ledger_scripts as scripts
 from model_store.errors import StoreUnavailable
 from model_store.ledger import Grant, Usage, check_progress, check_settled, check_ttl
 from model_store.redis_connection import RedisConnection, key_prefix
 from model_store.window import Window, check_amounts, check_costs
+from model_store.witness import Sight, Spent, Witness
 
-# Of the hash of totals, in the order of `Usage`; `drawn`, its last, is a sum over the window.
-_FIELDS: Final = (
-    "seen",
-    "deferred",
+# Those of the totals that nobody tells again when they are lost.
+_RAISED: Final = (
     "settled",
-    "reserved",
     "retried",
     "disagreeing",
     "refunded",
@@ -22,120 +23,7 @@ _FIELDS: Final = (
     "reserved_before",
     "spent",
 )
-# KEYS: totals, shards, window, then one for each call id. ARGV: milliseconds of a part of the
-# window (0 without one), parts that are kept, then what each script says. A call id holds what it
-# drew, as part:amount. Amounts are formatted by hand: Lua writes large numbers as 1e+15.
-_PRELUDE: Final = """
-local totals, shards, window = KEYS[1], KEYS[2], KEYS[3]
-local part_ms, kept = tonumber(ARGV[1]), tonumber(ARGV[2])
-local part = 0
-if part_ms > 0 then
-  local now = redis.call('TIME')
-  part = math.floor((now[1] * 1000 + now[2] / 1000) / part_ms)
-end
-local function drawn()
-  local sum = 0
-  local parts = part_ms > 0 and redis.call('HGETALL', window) or {}
-  for i = 1, #parts, 2 do
-    if tonumber(parts[i]) < part - kept then
-      redis.call('HDEL', window, parts[i])
-    else
-      sum = sum + tonumber(parts[i + 1])
-    end
-  end
-  return sum
-end
-local function draw(at, amount)
-  if part_ms > 0 then
-    redis.call('HINCRBY', window, at, string.format('%d', amount))
-    redis.call('HINCRBY', totals, 'spent', string.format('%d', amount))
-  end
-end
-local function draw_of(call)
-  local at, amount = string.match(redis.call('GET', call) or '', '^(%d+):(%d+)$')
-  return tonumber(at or 0), tonumber(amount or 0)
-end
-"""
-_COUNTS: Final = """
-local counts = redis.call('HMGET', totals, {})
-counts[#counts + 1] = string.format('%d', drawn())
-return counts
-""".format(", ".join(f"'{field}'" for field in _FIELDS))
-
-_USAGE: Final = _PRELUDE + _COUNTS
-
-# Run twice, for a lost answer, it finds nothing left to add to what was before.
-_BEGIN: Final = f"""{_PRELUDE}
-redis.call('HINCRBY', totals, 'seen_before', redis.call('HGET', totals, 'seen') or 0)
-redis.call('HSET', totals, 'reserved_before', redis.call('HGET', totals, 'reserved') or 0)
-redis.call('DEL', shards)
-redis.call('HDEL', totals, 'seen', 'deferred', 'settled', 'retried', 'disagreeing', 'refunded')
-{_COUNTS}"""
-
-# ARGV: the shard, its events seen and deferred.
-_PROGRESS: Final = f"""{_PRELUDE}
-for i, field in ipairs({{'seen', 'deferred'}}) do
-  local of_shard = field .. ':' .. ARGV[3]
-  local count = tonumber(ARGV[i + 3])
-  local before = tonumber(redis.call('HGET', shards, of_shard) or 0)
-  redis.call('HSET', shards, of_shard, count)
-  redis.call('HINCRBY', totals, field, count - before)
-end
-{_COUNTS}"""
-
-# ARGV: the cap or '', the ttl, 1 for retries, the window's limit or '', the amount of each call.
-_RESERVE: Final = f"""{_PRELUDE}
-local cap, ttl, limit = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[6])
-local reserved = tonumber(redis.call('HGET', totals, 'reserved') or 0)
-local sum = drawn()
-local granted = {{}}
-for i = 4, #KEYS do
-  local before = redis.call('GET', KEYS[i])
-  local amount = tonumber(ARGV[i + 3])
-  local grant = 0
-  if before then
-    grant = 2
-    redis.call('SET', KEYS[i], before, 'PX', ttl)
-  elseif (not cap or reserved < cap) and (not limit or sum + amount <= limit) then
-    grant = 1
-    sum = sum + amount
-    draw(part, amount)
-    reserved = redis.call('HINCRBY', totals, 'reserved', 1)
-    redis.call('HINCRBY', totals, 'retried', ARGV[5])
-    redis.call('SET', KEYS[i], string.format('%d:%d', part, amount), 'PX', ttl)
-  end
-  granted[#granted + 1] = grant
-end
-return granted
-"""
-
-# ARGV: 1 for retries.
-_REFUND: Final = f"""{_PRELUDE}
-for i = 4, #KEYS do
-  local at, amount = draw_of(KEYS[i])
-  if redis.call('DEL', KEYS[i]) == 1 then
-    draw(at, -amount)
-    redis.call('HINCRBY', totals, 'reserved', -1)
-    if ARGV[3] == '1' then
-      redis.call('HINCRBY', totals, 'retried', -1)
-    else
-      redis.call('HINCRBY', totals, 'refunded', 1)
-    end
-  end
-end
-"""
-
-# ARGV: the ttl, then what each call has cost.
-_CORRECT: Final = f"""{_PRELUDE}
-for i = 4, #KEYS do
-  local at, amount = draw_of(KEYS[i])
-  if redis.call('EXISTS', KEYS[i]) == 1 then
-    local cost = tonumber(ARGV[i])
-    draw(at, cost - amount)
-    redis.call('SET', KEYS[i], string.format('%d:%d', at, cost), 'PX', ARGV[3])
-  end
-end
-"""
+_ATTEMPTS: Final = 3  # to find a ledger that does not lose its data in the same moment
 
 
 class RedisLedger:
@@ -151,38 +39,67 @@ class RedisLedger:
         How long ids and answers are remembered, in seconds.
     window
         What may be drawn by the clock of the server.
+    client
+        Who is granted calls here, by a name that stays the same when it starts again.
 
     Notes
     -----
-    Keys, all in the slot of the task: ``{namespace:task}:ledger:totals``, ``:shards`` and
-    ``:window`` (hashes), ``:call:*`` and ``:answer:*`` (one for each id, with a ttl). Ids come from
-    the stream, so keys hold their sha256: any text may be one, and no key grows with it.
+    Keys, all in the slot of the task: ``{namespace:task}:ledger:totals``, ``:shards``, ``:window``
+    and ``:clients`` (hashes), ``:call:*`` and ``:answer:*`` (one for each id, with a ttl). Ids come
+    from the stream, so keys hold their sha256: any text may be one, and no key grows with it.
+
+    A server that lost its data, all or the latest, is raised to what the clients saw: each of them
+    looks before a call is granted to it, and is granted nothing before it has told. After that the
+    count holds every call again that was granted to a client that lives, or was seen by one, or is
+    in a `testimony` that was handed to one. What remains possible: a client that tells first can
+    be granted calls on top of what the others were granted since it last looked, until they look;
+    calls that were granted to a client that died are forgotten if nobody looked after them; and the
+    window holds what the one that saw the most of it saw, as if it had just been drawn. Ids and
+    answers are not told again: what is asked again after a failure is paid again.
     """
 
     def __init__(
-        self, url: str, namespace: str, task: str, ttl_s: float, window: Window | None = None
+        self,
+        url: str,
+        namespace: str,
+        task: str,
+        ttl_s: float,
+        window: Window | None = None,
+        *,
+        client: str = "-",
     ) -> None:
         check_ttl(ttl_s)
         self._prefix = key_prefix(namespace, task) + "ledger:"
-        self._keys = [self._prefix + name for name in ("totals", "shards", "window")]
+        self._keys = [self._prefix + name for name in ("totals", "shards", "window", "clients")]
         self._parts = [0, 0] if window is None else [window.part_ms, window.kept]
         self._limit = "" if window is None else window.limit
         self._ttl_ms = round(ttl_s * 1000)
+        self._client = client
+        self._witness = Witness()
         self._redis = RedisConnection(url)
-        self._usage = self._redis.script(_USAGE)
-        self._begin = self._redis.script(_BEGIN)
-        self._progress = self._redis.script(_PROGRESS)
-        self._reserve = self._redis.script(_RESERVE)
-        self._refund = self._redis.script(_REFUND)
-        self._correct = self._redis.script(_CORRECT)
+        self._usage = self._redis.script(scripts.USAGE)
+        self._raise = self._redis.script(scripts.RAISE)
+        self._begin = self._redis.script(scripts.BEGIN)
+        self._progress = self._redis.script(scripts.PROGRESS)
+        self._reserve = self._redis.script(scripts.RESERVE)
+        self._refund = self._redis.script(scripts.REFUND)
+        self._correct = self._redis.script(scripts.CORRECT)
 
     def begin(self) -> Usage:
         """See `Ledger.begin`."""
-        return self._counted(self._begin(self._keys, [*self._parts]))
+        epoch = f"{uuid.uuid4().hex}.{uuid.uuid4().hex}"
+        sight = self._sight(self._begin(self._keys, [*self._parts, epoch]))
+        self._witness.note(sight)
+        return sight.usage
+
+    def begun(self) -> bool:
+        """See `Ledger.begun`."""
+        return bool(self._sight(self._usage(self._keys, [*self._parts])).job)
 
     def progress(self, shard: str, *, seen: int, deferred: int) -> Usage:
         """See `Ledger.progress`."""
         check_progress(seen, deferred)
+        self._witness.said(shard, seen, deferred)
         return self._counted(self._progress(self._keys, [*self._parts, shard, seen, deferred]))
 
     def settle(self, settled: int, disagreeing: int = 0) -> None:
@@ -207,15 +124,22 @@ class RedisLedger:
         """See `Ledger.reserve`."""
         each = check_amounts(call_ids, amounts)
         most = "" if cap is None else cap
-        granted = self._reserve(
-            self._with(call_ids),
-            [*self._parts, most, self._ttl_ms, int(retry), self._limit, *each],
-        )
-        return [Grant(flag) for flag in granted]
+        asked = [most, self._ttl_ms, int(retry), self._limit, *each]
+        for _ in range(_ATTEMPTS):
+            seen = self._witness.latest()
+            known = seen.spent.get(self._client, Spent()).granted
+            told = (self._client, seen.epoch or "", known)
+            answer = self._reserve(self._with(call_ids), [*self._parts, *told, *asked])
+            if answer is not None:
+                granted, in_all = answer
+                self._witness.granted(self._client, in_all)
+                return [Grant(flag) for flag in granted]
+            self.usage()  # which raises it
+        raise StoreUnavailable(self._redis.address, "its ledger loses what it is told")
 
     def refund(self, call_ids: Sequence[str], *, retry: bool = False) -> None:
         """See `Ledger.refund`."""
-        self._refund(self._with(call_ids), [*self._parts, int(retry)])
+        self._refund(self._with(call_ids), [*self._parts, int(retry), self._client])
 
     def correct(self, costs: Mapping[str, int]) -> None:
         """See `Ledger.correct`."""
@@ -247,6 +171,14 @@ class RedisLedger:
             if answer is not None
         }
 
+    def testimony(self) -> bytes:
+        """See `Ledger.testimony`."""
+        return self._witness.testimony()
+
+    def testify(self, testimony: bytes) -> None:
+        """See `Ledger.testify`."""
+        self._witness.testify(testimony)
+
     def close(self) -> None:
         """Close the idle connections."""
         self._redis.close()
@@ -259,8 +191,39 @@ class RedisLedger:
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         return f"{self._prefix}{kind}:{digest}"
 
-    def _counted(self, counts: Sequence[bytes | None]) -> Usage:
+    def _counted(self, answer: Any) -> Usage:
+        """The counts that a script returned, raised if any of them were lost."""
+        sight = self._sight(answer)
+        if sight.epoch is None or self._witness.misses(sight):
+            sight = self._sight(self._raise(self._keys, [*self._parts, self._told()]))
+        self._witness.note(sight)
+        return sight.usage
+
+    def _told(self) -> str:
+        """What the script `RAISE` takes."""
+        seen = self._witness.latest()
+        told = {
+            "epoch": seen.epoch or "",
+            "next": f"{seen.job}.{uuid.uuid4().hex}",
+            "base": seen.base,
+            "spent": {name: (one.granted, one.returned) for name, one in seen.spent.items()},
+            "totals": {field: getattr(seen.usage, field) for field in _RAISED},
+            "drawn": seen.usage.drawn,
+            "shards": {name: counts for name, *counts in self._witness.shards()},
+        }
+        return json.dumps(told)
+
+    def _sight(self, answer: Any) -> Sight:
+        epoch, totals, clients = answer
         try:
-            return Usage(*(int(count or 0) for count in counts))
-        except ValueError as error:
+            usage = Usage(*(int(count or 0) for count in totals))
+            spent: dict[str, dict[str, int]] = {}
+            for name, count in zip(clients[::2], clients[1::2], strict=True):
+                field, _, client = name.decode().partition(":")
+                spent.setdefault(client, {})[field] = int(count)
+            by_client = {client: Spent(**counts) for client, counts in spent.items()}
+        except (TypeError, ValueError) as error:
             raise StoreUnavailable(self._redis.address, "its ledger holds no numbers") from error
+        here = sum(one.granted - one.returned for one in by_client.values())
+        text = None if epoch is None else epoch.decode("utf-8", "replace")
+        return Sight(text, usage, by_client, usage.reserved - here)

@@ -47,10 +47,16 @@ class StoreConnection:
         backend = RedisBackend(self._url(), self.namespace)
         return ModelStore(backend, retention=self.retention, now=lambda: datetime.now(UTC))
 
-    def ledger(self) -> Ledger:
-        """Open the run's ledger."""
+    def ledger(self, client: str = "-") -> Ledger:
+        """Open the run's ledger.
+
+        Parameters
+        ----------
+        client
+            Who is granted calls, by a name that stays the same when it starts again.
+        """
         name = f"{self.task}.{self.run}"
-        return RedisLedger(self._url(), self.namespace, name, self.answers_ttl_s)
+        return RedisLedger(self._url(), self.namespace, name, self.answers_ttl_s, client=client)
 
     def watcher(self, store: ModelStore) -> HeadWatcher:
         """Watch the task's head."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from pyflink.common import Types
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
-from pyflink.datastream.state import MapStateDescriptor
+from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
 from operators.assembly import build_calls
 from operators.core.verdicts import to_decision, to_lesson
@@ -30,6 +30,9 @@ class ExpertFunction(KeyedProcessFunction):
     comes until its verdict goes out, so after a failure it is asked again, or gets the answer that
     the ledger remembers. A timer looks for answers while there are calls; one that is lost in a
     restore is set again by whatever comes next to the shard. Raises for nothing the expert does.
+
+    What is known to be spent is state, too, so that it stays spent if the ledger forgets it while
+    this subtask starts again; each shard keeps what its subtask knew.
     """
 
     def __init__(self, settings: CascadeSettings, connection: StoreConnection) -> None:
@@ -41,12 +44,15 @@ class ExpertFunction(KeyedProcessFunction):
         self._pending = runtime_context.get_map_state(
             MapStateDescriptor("pending", Types.STRING(), BYTES)
         )
+        self._spent = runtime_context.get_state(ValueStateDescriptor("spent", BYTES))
         self._telemetry = ExpertTelemetry(runtime_context.get_metrics_group(), time.monotonic)
-        ledger = self._connection.ledger()
-        self._calls = build_calls(self._settings, ledger, self._telemetry.call_failed)
+        subtask = runtime_context.get_index_of_this_subtask()
+        self._ledger = self._connection.ledger(f"expert-{subtask}")
+        self._calls = build_calls(self._settings, self._ledger, self._telemetry.call_failed)
         # A record is at hand at once: there is nothing to come back for.
         self._at_once = isinstance(self._settings.expert, RecordedExpertSettings)
         self._known: set[str] = set()
+        self._kept: dict[str, bytes] = {}
         self._timers: dict[str, int] = {}
 
     def process_element(
@@ -64,6 +70,7 @@ class ExpertFunction(KeyedProcessFunction):
         # At its end a stream has nothing else to do, and timers do not outlive it.
         wait = self._at_once or data == END
         yield from self._emit(self._calls.wait_for(shard) if wait else self._calls.collect(shard))
+        self._keep(shard)
         self._come_back(shard, ctx)
 
     def on_timer(
@@ -74,6 +81,7 @@ class ExpertFunction(KeyedProcessFunction):
         self._recover(shard)
         self._timers.pop(shard, None)
         yield from self._emit(self._calls.collect(shard))
+        self._keep(shard)
         self._come_back(shard, ctx)
 
     def close(self) -> None:
@@ -84,6 +92,9 @@ class ExpertFunction(KeyedProcessFunction):
         """Hand over what the state of a shard holds from before this object was made."""
         if shard not in self._known:
             self._known.add(shard)
+            spent = self._spent.value()
+            if spent is not None:
+                self._ledger.testify(bytes(spent))
             held = {name: unpack(bytes(data), Deferral)[0] for name, data in self._pending.items()}
             self._telemetry.taken(held)
             self._calls.hand_over(shard, held)
@@ -98,6 +109,13 @@ class ExpertFunction(KeyedProcessFunction):
         verdicts = [verdict for _, verdict in answered]
         decisions = [to_decision(verdict, labels) for verdict in verdicts]
         yield to_json_lines(decisions), pack([to_lesson(verdicts, labels)])
+
+    def _keep(self, shard: str) -> None:
+        """Have what is known to be spent outlive this object."""
+        known = self._ledger.testimony()
+        if known != self._kept.get(shard, b""):
+            self._kept[shard] = known
+            self._spent.update(known)
 
     def _come_back(self, shard: str, ctx: KeyedProcessFunction.Context) -> None:
         if not self._calls.under_way(shard):

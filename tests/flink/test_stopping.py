@@ -98,6 +98,23 @@ def test_a_watched_job_goes_on_from_its_savepoint(make_job: Make, tmp_path: Path
     assert manifests[str(later[0]["release"])].parent == learned[-1]["release"]
 
 
+def test_a_job_that_was_stopped_before_its_first_event_goes_on(
+    make_job: Make, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    watched = {"path": folder, "watch": True, "block": 50}
+    job = make_job(source=watched, budget={"share": 0.2, "burst": 100})
+    first = run(job, "early", stop_at(0, signal.SIGINT))
+    assert isinstance(first, Stopped)
+    assert first.savepoint is not None
+    drop(folder, "a.jsonl", POSTS[:100])
+    second = run(job, "early", stop_at(100, signal.SIGINT), from_savepoint=first.savepoint)
+    assert isinstance(second, Stopped)
+    decisions = read_decisions(job.sink.path / "decisions")
+    assert Counter(d.id for d in decisions) == Counter(p.id for p in POSTS[:100])
+
+
 def test_a_bounded_job_commits_what_it_holds_and_goes_on(make_job: Make, silent: Silent) -> None:
     base = make_job()
     job = make_job(source=base.source.model_dump() | {"block": 10, "max_lag": 0})
@@ -145,5 +162,5 @@ def test_a_run_that_the_store_does_not_know_is_refused(make_job: Make, silent: S
     savepoint = job.sink.path / "savepoints" / "savepoint-1"
     savepoint.mkdir(parents=True)
     (savepoint / "_metadata").touch()
-    with pytest.raises(SettingsError, match="counted nothing for a run 'another'"):
+    with pytest.raises(SettingsError, match="knows nothing of a run 'another'"):
         run(job, "another", silent, from_savepoint=str(savepoint))

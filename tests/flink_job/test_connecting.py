@@ -113,13 +113,13 @@ def test_nothing_is_left_in_the_temporary_folder(
 
 
 @pytest.mark.redis
-def test_a_run_was_begun_once_it_has_counted(make_job: Make) -> None:
+def test_a_run_that_began_is_known_before_its_first_event(make_job: Make) -> None:
     with running_store(make_job(store={"url_env": URL_ENV}), "r") as link:
-        begin_counts(link, go_on=False)
         assert not was_begun(link)
-        with pytest.raises(SettingsError, match="has counted nothing for a run 'r'"):
+        with pytest.raises(SettingsError, match="knows nothing of a run 'r'"):
             begin_counts(link, go_on=True)
-        link.ledger().progress("0", seen=1, deferred=0)
+        begin_counts(link, go_on=False)
         assert was_begun(link)
+        link.ledger().progress("0", seen=1, deferred=0)
         begin_counts(link, go_on=True)
         assert link.ledger().usage().seen == 1

@@ -197,10 +197,10 @@ def test_what_is_remembered_of_a_call_ends_with_the_ttl(
             for key in client.keys(f"{{{namespace}:{TASK}}}:ledger:*")
         }
     )
-    assert ttls.keys() == {"call", "answer", "totals", "shards"}
+    assert ttls.keys() == {"call", "answer", "totals", "shards", "clients"}
     assert 0 < ttls["call"] <= 60_000
     assert 0 < ttls["answer"] <= 60_000
-    assert ttls["totals"] == ttls["shards"] == -1
+    assert ttls["totals"] == ttls["shards"] == ttls["clients"] == -1
 
 
 @pytest.mark.redis

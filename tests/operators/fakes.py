@@ -170,6 +170,15 @@ class DownLedger:
     def recall(self, ids: Sequence[str]) -> dict[str, bytes]:
         raise self._fail()
 
+    def begun(self) -> bool:
+        raise self._fail()
+
+    def testimony(self) -> bytes:
+        return b""
+
+    def testify(self, testimony: bytes) -> None:
+        pass
+
 
 def memory_ledger() -> MemoryLedger:
     """A ledger whose clock stands still."""
