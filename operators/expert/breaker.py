@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from operators.expert.failures import Failure
 from operators.expert.port import ExpertBusy, ExpertError, ExpertUnavailable
 from operators.settings import BreakerSettings
 
@@ -65,7 +66,7 @@ class Breaker:
         if self._open_until is None:
             return False
         if self._probing or self._monotonic() < self._open_until:
-            raise ExpertError("circuit_open", reached=False)
+            raise ExpertError(Failure.CIRCUIT_OPEN, reached=False)
         self._probing = True
         return True
 

@@ -8,10 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 from operators.expert.desk import ExpertDesk
+from operators.expert.failures import Failure
 from operators.records import Answer, Deferral, Verdict
-
-OVERLOADED = "overloaded"
-"""Failure of a deferral that came when too many were waiting."""
 
 Answered = list[tuple[str, Verdict]]
 """Pairs of the name under which a deferral was handed over, and its verdict."""
@@ -59,7 +57,7 @@ class Calls:
             names = list(deferrals)
             taken = {name: deferrals[name] for name in names[:room]}
             for name in names[room:]:
-                refused = Verdict(deferrals[name], Answer(None, OVERLOADED))
+                refused = Verdict(deferrals[name], Answer(None, Failure.OVERLOADED))
                 self._answered[group].append((name, refused))
             self._under_way[group] += len(taken)
         if taken:

@@ -16,6 +16,7 @@ from model_store.errors import StoreError
 from model_store.ledger import Grant, Ledger
 from operators.budget import SpendingPlan
 from operators.expert.breaker import Breaker
+from operators.expert.failures import Failure
 from operators.expert.port import Expert, ExpertError, ExpertUnavailable, Reply
 from operators.records import Answer, Deferral, Event, Verdict
 from operators.settings import PriceSettings, RetrySettings
@@ -228,8 +229,8 @@ class ExpertDesk:
             granted = await self._offload(self._ledger.reserve, names, cap, retry=retry)
         except StoreError:
             # No ledger, no call: a hard budget that can not be checked is a budget of nothing.
-            return ["ledger_unavailable"] * len(names)
-        return [grant or "budget" for grant in granted]
+            return [Failure.LEDGER_UNAVAILABLE] * len(names)
+        return [grant or Failure.BUDGET for grant in granted]
 
     async def _reserve_retry(self, call: str) -> None:
         (grant,) = await self._reserve([call], retry=True)

@@ -9,6 +9,7 @@ import msgspec
 import openai
 from pydantic import SecretStr
 
+from operators.expert.failures import Failure, http
 from operators.expert.port import ExpertBusy, ExpertRefused, ExpertUnavailable, Reply
 from operators.expert.prompt import parse_label, system_message, user_message
 from operators.records import Event
@@ -73,7 +74,7 @@ class OpenAIExpert:
         content = completion.choices[0].message.content if completion.choices else None
         label = parse_label(content, self._labels)
         if label is None:
-            raise ExpertRefused("nonsense", tokens_in=tokens_in, tokens_out=tokens_out)
+            raise ExpertRefused(Failure.NONSENSE, tokens_in=tokens_in, tokens_out=tokens_out)
         return Reply(label, tokens_in, tokens_out)
 
     async def gives_log_probabilities(self, event: Event) -> bool:
@@ -130,7 +131,7 @@ def _validated(body: bytes) -> _Completion:
     try:
         return msgspec.json.decode(body, type=_Completion)
     except msgspec.DecodeError as error:  # a proxy's log-in page, for instance
-        raise ExpertRefused("malformed") from error
+        raise ExpertRefused(Failure.MALFORMED) from error
 
 
 # Raised by aiohttp before a byte of the request is sent: nobody listens, no such host, no TLS.
@@ -149,16 +150,16 @@ def _lost(error: openai.APIConnectionError) -> ExpertUnavailable:
         isinstance(c, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError) for c in causes
     )
     slow = reached and not broken and isinstance(error, openai.APITimeoutError)
-    return ExpertUnavailable("timeout" if slow else "connection", reached=reached)
+    return ExpertUnavailable(Failure.TIMEOUT if slow else Failure.CONNECTION, reached=reached)
 
 
 def _failed(error: openai.APIStatusError) -> ExpertUnavailable | ExpertRefused:
     status = error.status_code
     if status == _TOO_MANY:
-        return ExpertBusy("rate_limit", retry_after_s=_retry_after(error))
+        return ExpertBusy(Failure.RATE_LIMIT, retry_after_s=_retry_after(error))
     if status >= _SERVER_ERROR:
-        return ExpertUnavailable("server_error", retry_after_s=_retry_after(error))
-    return ExpertRefused(f"http_{status}")
+        return ExpertUnavailable(Failure.SERVER_ERROR, retry_after_s=_retry_after(error))
+    return ExpertRefused(http(status))
 
 
 def _retry_after(error: openai.APIStatusError) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from operators.expert.failures import Failure
 from operators.expert.port import ExpertRefused, Reply
 from operators.expert.prompt import parse_label
 from operators.records import Event
@@ -30,10 +31,10 @@ class RecordedExpert:
             If there is none, or it is none of the labels.
         """
         if not event.recorded:
-            raise ExpertRefused("no_record")
+            raise ExpertRefused(Failure.NO_RECORD)
         label = parse_label(event.recorded, self._labels)
         if label is None:
-            raise ExpertRefused("nonsense")
+            raise ExpertRefused(Failure.NONSENSE)
         return Reply(label)
 
     async def close(self) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from operators.expert.failures import Failure
+
 # Scope of an operator's metrics in the names of Flink's Prometheus reporter.
 _OPERATOR: Final = "flink_taskmanager_job_task_operator"
 OTHER: Final = "other"
@@ -18,20 +20,8 @@ OTHER: Final = "other"
 INFINITE: Final = "+Inf"
 """Label of a histogram's last bucket, as Prometheus wants it."""
 
-KINDS: Final = (
-    "connection",
-    "timeout",
-    "rate_limit",
-    "server_error",
-    "nonsense",
-    "malformed",
-    "overloaded",
-    "circuit_open",
-    "budget",
-    "ledger_unavailable",
-    "no_record",
-)
-"""Kinds of failure that have a series of their own from the start; the rest is `OTHER`."""
+KINDS: Final = tuple(Failure)
+"""Kinds of failure, each a series of its own from the start."""
 LIFETIME, WINDOW = "run", "window"
 """What agreement is over: all that the trainer's state remembers, or the latest full window."""
 CHUNK_BOUNDS: Final = (1, 8, 32, 128, 512)

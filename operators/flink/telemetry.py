@@ -13,6 +13,7 @@ from operators.core.intake import Intake
 from operators.core.publisher import Publisher
 from operators.core.trainer import Trainer
 from operators.expert.calls import Answered
+from operators.expert.failures import family
 from operators.flink import metrics as m
 from operators.flink.meters import Meters, MetricGroup
 from operators.records import Answer, Lesson, Reason
@@ -99,7 +100,7 @@ class ExpertTelemetry:
 
     def call_failed(self, kind: str) -> None:
         """Count a call that failed. May be called in another thread than the rest."""
-        self._errors.add(kind)
+        self._errors.add(family(kind))
 
     def taken(self, names: Iterable[str]) -> None:
         """Deferrals have come in under these names; after a restore, again."""
@@ -122,7 +123,7 @@ class ExpertTelemetry:
         if answer.calls:
             self._latency.add(answer.latency_ms)
         if answer.label is None:
-            self._failures.add(answer.failure or m.OTHER)
+            self._failures.add(family(answer.failure or m.OTHER))
             return
         self._answers.add()
         self._remembered.add(answer.calls == 0)

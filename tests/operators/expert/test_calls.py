@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from operators.budget import SpendingPlan
 from operators.expert.breaker import Breaker
-from operators.expert.calls import OVERLOADED, Calls
+from operators.expert.calls import Calls
 from operators.expert.desk import ExpertDesk
+from operators.expert.failures import Failure
 from operators.expert.port import Expert, Reply
 from operators.records import Deferral, Event, Reason
 from operators.settings import BreakerSettings, PriceSettings, RetrySettings
@@ -123,7 +124,7 @@ def test_each_deferral_gets_one_verdict(chunks: list[tuple[str, int]], backlog: 
             got = under_way.wait_for(group)
             assert sorted(name for name, _ in got) == sorted(names)
             for _, verdict in got:
-                assert verdict.answer.label == "ok" or verdict.answer.failure == OVERLOADED
+                assert verdict.answer.label == "ok" or verdict.answer.failure == Failure.OVERLOADED
             assert not under_way.under_way(group)
 
 
@@ -133,7 +134,7 @@ def test_a_flood_is_answered_at_once_and_asks_nobody() -> None:
         under_way.hand_over("a", {str(i): deferral(i, "slow") for i in range(5)})
         flooded = under_way.collect("a")
         assert [name for name, _ in flooded] == ["2", "3", "4"]
-        assert {verdict.answer.failure for _, verdict in flooded} == {OVERLOADED}
+        assert {verdict.answer.failure for _, verdict in flooded} == {Failure.OVERLOADED}
         for _ in range(2):
             assert expert.began.acquire(timeout=10)
         assert sorted(expert.asked) == ["e0", "e1"]

@@ -10,6 +10,7 @@ from model_store.errors import StoreUnavailable
 from model_store.ledger import Usage
 from operators.audit.evidence import Evidence
 from operators.core.cascade import Outcome
+from operators.expert.failures import Failure, http
 from operators.flink import metrics as m
 from operators.flink.telemetry import CascadeTelemetry, ExpertTelemetry, TrainerTelemetry
 from operators.records import Answer, Audit, Decision, Deferral, Exposure, Lesson, Reason, Verdict
@@ -104,10 +105,10 @@ def test_the_expert_counts_calls_and_money() -> None:
     assert (group.read(m.ANSWERS), group.read(m.REMEMBERED)) == (2, 1)
     assert (group.read(m.CALLS), group.read(m.COST)) == (4, 7)
     assert (group.read(m.TOKENS_IN), group.read(m.TOKENS_OUT)) == (10, 2)
-    for kind in ("timeout", "budget", m.OTHER):
+    for kind in ("timeout", "budget", "http"):
         assert group.read(m.FAILURES, kind) == 1
     assert group.read(m.FAILURES, "nonsense") == 0
-    for kind in ("timeout", "rate_limit", m.OTHER):
+    for kind in ("timeout", "rate_limit", "http"):
         assert group.read(m.ERRORS, kind) == 1
     # Only what was asked took time; everything waited.
     assert group.read(m.LATENCY, m.INFINITE) == 3
@@ -115,6 +116,17 @@ def test_the_expert_counts_calls_and_money() -> None:
     assert (group.read(m.WAITED, "50"), group.read(m.WAITED, "100")) == (0, 5)
     telemetry.answered([("last", Verdict(deferral(9), answers[0]))])
     assert (group.read(m.WAITING), group.read(m.OLDEST)) == (0, 0)
+
+
+@pytest.mark.parametrize("kind", Failure)
+def test_every_failure_has_its_series(kind: Failure) -> None:
+    group = FakeGroup()
+    telemetry = ExpertTelemetry(group, lambda: 0.0)
+    said = http(401) if kind is Failure.HTTP else str(kind)
+    telemetry.call_failed(said)
+    telemetry.answered([("d", Verdict(deferral(0), Answer(None, said)))])
+    assert (group.read(m.ERRORS, kind), group.read(m.FAILURES, kind)) == (1, 1)
+    assert (group.read(m.ERRORS, m.OTHER), group.read(m.FAILURES, m.OTHER)) == (0, 0)
 
 
 def test_the_trainer_reports_what_audits_prove() -> None:
