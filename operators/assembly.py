@@ -102,7 +102,9 @@ def _policy(settings: CascadeSettings) -> Policy:
     plan = SpendingPlan(settings.budget)
     levels, labels = len(settings.levels), len(settings.task.labels)
     if isinstance(settings.policy, BudgetedSettings):
-        return BudgetedPolicy(settings.policy, levels, plan, settings.seed, _target(settings))
+        return BudgetedPolicy(
+            settings.policy, levels, plan, settings.seed, settings.audit_rate, _target(settings)
+        )
     return PaperPolicy(settings.policy, levels, labels, plan, settings.seed)
 
 
@@ -110,7 +112,7 @@ def _target(settings: CascadeSettings) -> AgreementTarget | None:
     policy, target = settings.policy, settings.target_agreement
     if target is None or not isinstance(policy, BudgetedSettings):
         return None
-    return AgreementTarget(target, policy.audit, policy.confidence)
+    return AgreementTarget(target, settings.audit_rate, policy.confidence)
 
 
 def _policy_learner(settings: CascadeSettings) -> PolicyLearner:
@@ -182,16 +184,17 @@ def build_trainer(
     return Trainer(
         learners,
         parts.policy_learner(settings),
-        _evidence(settings.policy),
+        _evidence(settings),
         slow,
         _holdout(settings),
     )
 
 
-def _evidence(settings: BudgetedSettings | PaperSettings) -> Evidence | None:
-    if isinstance(settings, PaperSettings) or settings.audit == 0:
+def _evidence(settings: CascadeSettings) -> Evidence | None:
+    policy, rate = settings.policy, settings.audit_rate
+    if isinstance(policy, PaperSettings) or rate == 0:
         return None
-    return Evidence(settings.audit, settings.confidence, settings.audit_window)
+    return Evidence(rate, policy.confidence, policy.audit_window)
 
 
 def _holdout(settings: CascadeSettings) -> Holdout | None:

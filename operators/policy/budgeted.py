@@ -49,6 +49,8 @@ class BudgetedPolicy:
         What may be spent, and when.
     seed
         Of the audits.
+    audit
+        Probability with which an accepted answer is audited; None takes that of the settings.
     target
         The agreement to aim at where no budget is to be spent.
     """
@@ -59,16 +61,18 @@ class BudgetedPolicy:
         levels: int,
         plan: SpendingPlan,
         seed: int,
+        audit: float | None = None,
         target: AgreementTarget | None = None,
     ) -> None:
         self._settings = settings
         self._levels = levels
         self._plan = plan
         self._seed = seed
+        self._audit = settings.audit if audit is None else audit
         self._target = target
         self._window = ScoreWindow(settings.window)
         self._threshold = np.inf
-        self._weights = _Weights(np.ones(levels), exits.first(levels), calibration.FIRST)
+        self._weights = _Weights(ensemble.first(levels), exits.first(levels), calibration.FIRST)
 
     def stage(self, tensors: Tensors) -> object:
         """Check a release's ensemble weights, exit gates and trust; see `BudgetedLearner.tensors`.
@@ -95,7 +99,7 @@ class BudgetedPolicy:
 
     def route(self, chunk: Chunk, usage: Usage) -> Routing:
         """Send the events of which the small levels are least sure, as many as the plan allows."""
-        audit = self._settings.audit
+        audit = self._audit
         audited = coins(self._seed, "audit", chunk.ids) < audit
         probabilities, level, score = self._consult(chunk, audited)
         if not chunk.trained:
@@ -132,7 +136,7 @@ class BudgetedPolicy:
             risks = calibration.risk(self._weights.trust, scores)
             return threshold_for(scores, risks, self._target.allowance(usage))
         # Audits take their part of the plan first: what is reported as agreement rests on them.
-        rate, audit = self._plan.rate(usage, self._settings.horizon), self._settings.audit
+        rate, audit = self._plan.rate(usage, self._settings.horizon), self._audit
         return self._window.threshold((rate - audit) / (1 - audit))
 
     def _warm_up(
@@ -177,7 +181,8 @@ class BudgetedPolicy:
             opinion = chunk.ask(i, active)
             logits[active] += self._weights.ensemble[i] * ensemble.log_opinion(opinion)
             undecided = active[~out[active]]
-            probabilities[undecided] = ensemble.normalise(logits[undecided])
+            scale = ensemble.scale(self._weights.ensemble, i + 1)
+            probabilities[undecided] = ensemble.normalise(scale * logits[undecided])
             if i < self._levels - 1 and chunk.trained:
                 # An event that the budget could still send to the expert does not leave before.
                 limit = min(self._settings.exit_risk, self._threshold)
@@ -191,11 +196,19 @@ class BudgetedPolicy:
 
 
 class BudgetedLearner:
-    """Learning half: the ensemble's weights, the exit gates, and how far to trust the answers."""
+    """Learning half: the ensemble's weights, the exit gates, and how far to trust the answers.
 
-    def __init__(self, settings: BudgetedSettings, levels: int) -> None:
+    Parameters
+    ----------
+    weights
+        Of the ensemble before learning; None takes those of `ensemble.first`.
+    """
+
+    def __init__(
+        self, settings: BudgetedSettings, levels: int, weights: ensemble.Weights | None = None
+    ) -> None:
         self._settings = settings
-        self._ensemble = np.ones(levels)
+        self._ensemble = ensemble.first(levels) if weights is None else weights
         self._gates = exits.first(levels)
         self._squares = np.zeros_like(self._gates)
         self._trust = calibration.FIRST.copy()

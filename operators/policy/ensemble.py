@@ -14,9 +14,30 @@ import numpy.typing as npt
 from operators.levels.port import Probabilities
 
 _FLOOR = 1e-9  # probability under which a logarithm is not taken
-_WEIGHT_RANGE = (0.05, 3.0)  # no level is ever silenced, none is trusted without bound
+_FIRST = 0.25  # weight of a level that better ones come after
+_WEIGHT_RANGE = (0.05, 5.0)  # no level is ever silenced, none is trusted without bound
 
 Weights = npt.NDArray[np.float64]
+
+
+def first(levels: int) -> Weights:
+    """Weights before learning: the last level leads, since it is there for being the best.
+
+    They sum to the number of levels, so that a single one is taken at its word. With equal ones the
+    weaker levels drag the better down where labels are few.
+    """
+    weights = np.full(levels, _FIRST)
+    weights[-1] = levels - _FIRST * (levels - 1)
+    return weights
+
+
+def scale(weights: Weights, asked: int) -> float:
+    """Factor for the weights of the first `asked` levels, so that together they are as sure as all.
+
+    One for all of them; without it an answer that leaves early would be told with a doubt that
+    belongs to levels nobody asked.
+    """
+    return float(asked / len(weights) * weights.sum() / weights[:asked].sum())
 
 
 def log_opinion(probabilities: Probabilities) -> npt.NDArray[np.float64]:

@@ -33,6 +33,15 @@ class CascadeSettings(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     """Of every chance: audits, jumps, replay draws, first weights."""
 
+    @property
+    def audit_rate(self) -> float:
+        """Probability with which an accepted answer is audited."""
+        if isinstance(self.policy, PaperSettings):
+            return 0.0
+        calls = None if self.budget is None else self.budget.of_all_events
+        most = 1.0 if calls is None else self.policy.audit_calls * calls
+        return min(self.policy.audit, most)
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         names = [level.name for level in self.levels]

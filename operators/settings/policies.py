@@ -14,8 +14,11 @@ class BudgetedSettings(Section):
 
     kind: Literal["budgeted"] = "budgeted"
     audit: Annotated[float, Field(ge=0, le=0.5)] = 0.02
-    """Share of the accepted answers that is checked with the expert all the same. What is known of
-    the agreement rests on these; with a `target_agreement`, 0.1 is a good value."""
+    """Share of the accepted answers that is checked with the expert all the same, at most. What is
+    known of the agreement rests on these; with a `target_agreement`, 0.1 is a good value."""
+    audit_calls: Annotated[float, Field(gt=0, le=1)] = 0.05
+    """Part of the budget that audits take at most: where few calls are to be had, fewer answers
+    than `audit` are checked. Not for a budget by the hour or minute, nor a `target_agreement`."""
     audit_window: Annotated[int, Field(ge=100)] = 2000
     """Accepted answers over which the recent agreement is taken; drift shows in it."""
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95

@@ -25,6 +25,13 @@ class BudgetSettings(Section):
     """With `calls` and a known number of events T, calls planned by event t are
     calls x (t / T) ** pace: below 1 spends more at first, while there is most to learn."""
 
+    @property
+    def of_all_events(self) -> float | None:
+        """Calls as a share of the events; None if that is not known beforehand."""
+        if self.calls is not None and self.events is not None:
+            return min(1.0, self.calls / self.events)
+        return self.share
+
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         if (self.calls is None) == (self.share is None):

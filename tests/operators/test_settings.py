@@ -50,6 +50,24 @@ def test_policy_shorthand() -> None:
     assert long.policy == PaperSettings(mu=0.1)
 
 
+@pytest.mark.parametrize(
+    ("changes", "rate"),
+    [
+        ({"budget": {"share": 0.5}}, 0.02),  # 5 % of half the events would be more
+        ({"budget": {"share": 0.1}}, 0.005),
+        ({"budget": {"calls": 600, "events": 6000}}, 0.005),
+        ({"budget": {"calls": 600}}, 0.02),  # of so many events as nobody knows
+        ({"budget": {"calls": 9, "events": 3}}, 0.02),
+        ({"budget": {"calls": 0, "events": 3}}, 0),
+        ({"budget": None, "target_agreement": 0.9}, 0.02),
+        ({"policy": "paper", "budget": None}, 0),
+    ],
+)
+def test_audits_take_a_part_of_the_budget_at_most(changes: dict[str, Any], rate: float) -> None:
+    chosen = CascadeSettings.model_validate(written(**changes))
+    assert chosen.audit_rate == pytest.approx(rate)
+
+
 def test_paper_defaults_are_table_3() -> None:
     """IMDB, HateSpeech, ISEAR and FEVER share most of the LR row; IMDB's is the default."""
     chosen = PaperSettings()

@@ -13,7 +13,14 @@ from benchmarks.study.methods.port import Scenario, Setup
 from benchmarks.study.methods.scored import scored
 from benchmarks.study.methods.scores import committee
 from operators.levels.port import Learner, Probabilities, Tensors
-from operators.settings import EncoderSettings, LinearSettings
+from operators.policy.budgeted import BudgetedLearner
+from operators.policy.port import PolicyLearner
+from operators.settings import (
+    BudgetedSettings,
+    CascadeSettings,
+    EncoderSettings,
+    LinearSettings,
+)
 
 MEMBERS = 4
 
@@ -81,6 +88,13 @@ def by_committee(scenario: Scenario, knob: float) -> Setup:
         made = scenario.parts.learner(settings, labels, seed)
         return BaggedLearner(made, seed) if settings.name.startswith(f"{name}-") else made
 
+    def policy_learner(settings: CascadeSettings) -> PolicyLearner:
+        # Members are equals: none of them leads.
+        assert isinstance(settings.policy, BudgetedSettings)
+        levels = len(settings.levels)
+        return BudgetedLearner(settings.policy, levels, np.ones(levels))
+
     return Setup(
-        replace(plain.parts, learner=learner), {**plain.changes, "levels": [*others, *members]}
+        replace(plain.parts, learner=learner, policy_learner=policy_learner),
+        {**plain.changes, "levels": [*others, *members]},
     )

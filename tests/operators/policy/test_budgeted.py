@@ -8,6 +8,7 @@ import pytest
 from model_store.ledger import Usage
 from operators.coins import coins
 from operators.policy.ensemble import combine
+from operators.policy.ensemble import first as first_weights
 from operators.records import Reason
 from operators.settings import BudgetedSettings, BudgetSettings
 from tests.operators.fakes import FakeChunk, chunk, confident
@@ -105,8 +106,8 @@ def test_three_small_levels_leave_by_their_gates() -> None:
     expected = [
         sure,
         combine([np.array([unsure]), np.array([sure])], np.ones(2))[0],
-        combine([np.array([unsure]), np.array([unsure]), np.array([sure])], np.ones(3))[0],
-        combine([np.array([unsure])] * 3, np.ones(3))[0],
+        combine([np.array([unsure]), np.array([unsure]), np.array([sure])], first_weights(3))[0],
+        combine([np.array([unsure])] * 3, first_weights(3))[0],
     ]
     assert routing.probabilities == pytest.approx(np.array(expected), abs=1e-6)
 

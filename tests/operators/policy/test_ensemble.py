@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.policy.ensemble import combine, improve, log_opinion, normalise
+from operators.policy.ensemble import combine, first, improve, log_opinion, normalise, scale
 
 _SEED = st.integers(0, 2**32 - 1)
 
@@ -85,6 +85,23 @@ def test_learning_reduces_the_log_loss_and_trusts_the_better_level() -> None:
 def test_weights_stay_in_their_range(seed: int, label: int, rate: float) -> None:
     views = opinions(seed, rows=20)
     moved = improve(np.ones(2), views, np.full(20, label), rate)
-    assert ((moved >= 0.05) & (moved <= 3.0)).all()
+    assert ((moved >= 0.05) & (moved <= 5.0)).all()
     if rate == 0:
         assert moved.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 5])
+def test_at_first_the_last_level_leads_and_the_weights_are_worth_one_each(levels: int) -> None:
+    weights = first(levels)
+    assert weights.sum() == pytest.approx(levels)
+    assert all(weights[:-1] < weights[-1])
+
+
+@pytest.mark.parametrize("asked", [1, 2, 3])
+def test_the_first_levels_together_are_scaled_to_be_as_sure_as_all(asked: int) -> None:
+    weights = np.array([0.5, 0.25, 1.5])
+    opinion = np.array([[0.8, 0.2]])
+    # Of one mind, levels say what each of them says, at the temperature of all.
+    some = combine([opinion] * asked, weights[:asked] * scale(weights, asked))
+    assert some == pytest.approx(combine([opinion] * asked, np.full(asked, weights.mean())))
+    assert scale(weights, 3) == 1
