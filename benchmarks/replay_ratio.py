@@ -1,6 +1,6 @@
 """Times `flink-cascade replay` beside `flink-cascade run` on the same job, and prints the ratio.
 
-    python benchmarks/replay_ratio.py DATA_FOLDER [--rounds 1]
+    python -m benchmarks.replay_ratio DATA_FOLDER [--rounds 1]
 
 DATA_FOLDER is that of real_runs.py. Each round runs, for each data set and budget, a replay, the
 Flink job and another replay as whole commands, one after the other, so that what else the machine
@@ -25,7 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from real_runs import SETS, DataSet, job
+
+from benchmarks.real_runs import job
+from benchmarks.recorded import SETS, DataSet
 
 _PR_SET_CHILD_SUBREAPER = 36  # of linux/prctl.h
 _MAIN = "from flink_job.cli import app; app()"
@@ -78,7 +80,7 @@ def _reap() -> None:
 
 def mean(timings: list[Timing], what: str) -> float:
     """Mean of one of the figures."""
-    return statistics.mean(getattr(timing, what) for timing in timings)
+    return float(statistics.mean(getattr(timing, what) for timing in timings))
 
 
 def main() -> None:

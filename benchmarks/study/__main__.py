@@ -28,11 +28,13 @@ def run(
     out: Out,
     data: Annotated[Path | None, typer.Option(help="Folder of the paper's data sets.")] = None,
     job: Annotated[list[Path] | None, typer.Option(help="YAML of a job to study.")] = None,
-    model: Annotated[Path | None, typer.Option(help="Folder of the encoder's base model.")] = None,
+    model: Annotated[
+        list[Path] | None, typer.Option(help="Folder of an encoder's base model, cheapest first.")
+    ] = None,
     chosen_set: Annotated[list[str] | None, typer.Option("--set", help="Data sets.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="NAME or NAME:path=value,...")] = None,
     share: Annotated[list[float] | None, typer.Option(help="Calls an event.")] = None,
-    levels: Annotated[str, typer.Option(help="linear, encoder or both.")] = "both",
+    levels: Annotated[str, typer.Option(help="linear, encoder (all of them) or both.")] = "both",
     half: Annotated[Half, typer.Option()] = "development",
     order: Annotated[Order, typer.Option()] = "shuffled",
     seeds: Annotated[int, typer.Option(min=1)] = 4,
@@ -44,8 +46,7 @@ def run(
     unknown = set(chosen_set or []) - set(sets)
     if unknown or not sets:
         raise typer.BadParameter(f"no data set {', '.join(unknown)}; there are {', '.join(sets)}")
-    encoder = None if model is None else {"model": str(model.resolve())}
-    context = Context(sets, encoder, out / "embeddings")
+    context = Context(sets, [str(folder.resolve()) for folder in model or []], out / "embeddings")
     cells = []
     for name, text in product(chosen_set or list(sets), method or list(METHODS)):
         if parse_method(text).needs_encoder and levels == "linear":

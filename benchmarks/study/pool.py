@@ -35,11 +35,10 @@ def embed_all(cells: Sequence[Cell], context: Context) -> None:
     """Compute the embeddings that cells will read, so that no two processes do the same."""
     for name in dict.fromkeys(cell.set for cell in cells if cell.levels != "linear"):
         study = context.sets[name]
-        level = EncoderSettings.model_validate(cascade_levels(study, context, "encoder")[0])
-        stream = items(settings_of(study, {"policy": "paper"}))
-        remembering(level, folder=context.cache, name=name).fill(
-            [item.event.text for item in stream]
-        )
+        texts = [item.event.text for item in items(settings_of(study, {"policy": "paper"}))]
+        for level in cascade_levels(study, context, "encoder"):
+            settings = EncoderSettings.model_validate(level)
+            remembering(settings, folder=context.cache, name=name).fill(texts)
 
 
 def run_all(

@@ -39,14 +39,15 @@ class Context:
 
     Parameters
     ----------
-    encoder
-        Settings of the encoder level, or None to study the linear level alone.
+    models
+        Folders of the encoder levels' base models, cheapest first; none to study the linear level
+        alone.
     cache
         Folder of the remembered embeddings.
     """
 
     sets: dict[str, StudySet]
-    encoder: dict[str, Any] | None
+    models: Sequence[str]
     cache: Path
 
 
@@ -68,11 +69,14 @@ def cascade_levels(study: StudySet, context: Context, name: str) -> list[dict[st
     linear: dict[str, Any] = {"kind": "linear", "features": dict(study.features)}
     if name == "linear":
         return [linear]
-    if context.encoder is None:
+    if not context.models:
         message = f"the cascade {name!r} needs an encoder: give --model"
         raise ValueError(message)
-    encoder = {"kind": "encoder", "max_tokens": study.tokens, **context.encoder}
-    return [encoder] if name == "encoder" else [linear, encoder]
+    encoders: list[dict[str, Any]] = [
+        {"kind": "encoder", "name": f"encoder-{i}", "model": model, "max_tokens": study.tokens}
+        for i, model in enumerate(context.models, start=1)
+    ]
+    return encoders if name == "encoder" else [linear, *encoders]
 
 
 def fingerprint(cell: Cell, context: Context) -> str:
@@ -92,26 +96,40 @@ def run_cell(cell: Cell, context: Context) -> Result:
         If its method or its cascade can not be set up; settings errors are ValueErrors too.
     """
     study = context.sets[cell.set]
-    stream = chosen(_everything(study), cell.half, cell.order, cell.seed)
-    if not stream:
-        message = f"{cell.set}: the {cell.half} half is empty"
-        raise ValueError(message)
-    open_encoder = partial(remembering, folder=context.cache, name=cell.set)
-    scenario = Scenario(
-        name=cell.set,
-        levels=cascade_levels(study, context, cell.levels),
-        calls=round(cell.share * len(stream)),
-        events=len(stream),
-        parts=on_remembered(open_encoder),
-        encoder=open_encoder,
-    )
+    stream = stream_of(cell, context)
+    scenario = scenario_of(cell, context, len(stream))
     method = parse_method(cell.method)
     run = _search(method, cell, study, scenario, stream)
     return Result(cell, fingerprint(cell, context), _figures(run), _baselines(run, stream))
 
 
-def _everything(study: StudySet) -> Sequence[Item]:
-    return items(settings_of(study, {"policy": "paper"}))
+def stream_of(cell: Cell, context: Context) -> Sequence[Item]:
+    """The events of a cell in their order.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    everything = items(settings_of(context.sets[cell.set], {"policy": "paper"}))
+    stream = chosen(everything, cell.half, cell.order, cell.seed)
+    if not stream:
+        message = f"{cell.set}: the {cell.half} half is empty"
+        raise ValueError(message)
+    return stream
+
+
+def scenario_of(cell: Cell, context: Context, events: int) -> Scenario:
+    """What a method is set up for, on so many events of a cell."""
+    open_encoder = partial(remembering, folder=context.cache, name=cell.set)
+    return Scenario(
+        name=cell.set,
+        levels=cascade_levels(context.sets[cell.set], context, cell.levels),
+        calls=round(cell.share * events),
+        events=events,
+        parts=on_remembered(open_encoder),
+        encoder=open_encoder,
+    )
 
 
 def _search(
@@ -162,7 +180,7 @@ def _run(
         },
     )
     started = time.process_time()
-    decisions, calls = asyncio.run(_replay(job, stream, setup.parts))
+    decisions, calls, _ = replay_stream(job, stream, setup.parts)
     cpu_s = time.process_time() - started
     evaluation = evaluate(
         [item.reference for item in stream],
@@ -177,9 +195,16 @@ def _run(
     return _Run(evaluation, cpu_s, knob)
 
 
+def replay_stream(
+    job: JobSettings, stream: Sequence[Item], parts: Parts
+) -> tuple[list[Decision], int, ModelStore]:
+    """Run a stream through the product's replay: decisions, calls, and the store of releases."""
+    return asyncio.run(_replay(job, stream, parts))
+
+
 async def _replay(
     job: JobSettings, stream: Sequence[Item], parts: Parts
-) -> tuple[list[Decision], int]:
+) -> tuple[list[Decision], int, ModelStore]:
     store = ModelStore(MemoryBackend(), retention=2, now=lambda: datetime.now(UTC))
     loop = Replay(job, store, parts)
     decisions: list[Decision] = []
@@ -188,7 +213,7 @@ async def _replay(
             decisions += await loop.decide(shard, events)
     finally:
         await loop.close()
-    return decisions, loop.ledger.usage().reserved
+    return decisions, loop.ledger.usage().reserved, store
 
 
 def _figures(run: _Run) -> Figures:

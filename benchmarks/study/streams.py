@@ -18,8 +18,9 @@ from operators.records import Event
 
 Half = Literal["development", "report", "all"]
 """Choices are made on the development half alone; results are reported on the other."""
-Order = Literal["shuffled", "length", "label"]
-"""`length`: ascending, as in the paper's Table 2. `label`: the most frequent labels come first."""
+Order = Literal["shuffled", "length", "label", "source"]
+"""`length`: ascending, as in the paper's Table 2. `label`: the most frequent labels come first.
+`source`: as in the file."""
 
 _STREAMS_KEPT = 2
 
@@ -57,6 +58,8 @@ def half_of(identity: str) -> Half:
 def chosen(everything: Sequence[Item], half: Half, order: Order, seed: int) -> list[Item]:
     """The items of a half, shuffled by the seed, then sorted if the order asks for it."""
     some = [item for item in everything if half in ("all", half_of(item.event.id))]
+    if order == "source":
+        return some
     random.Random(seed).shuffle(some)
     if order == "length":
         some.sort(key=lambda item: len(item.event.text))

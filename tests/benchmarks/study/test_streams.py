@@ -51,3 +51,7 @@ def test_by_label_the_most_frequent_comes_first_and_the_rest_is_shuffled() -> No
     assert labels == ["common"] * 160 + ["rare"] * 40
     assert ids(made) != ids(chosen(ITEMS, "all", "label", 4))
     assert Counter(labels)["common"] == 160
+
+
+def test_as_in_the_source_no_seed_moves_anything() -> None:
+    assert ids(chosen(ITEMS, "all", "source", 3)) == ids(ITEMS)

@@ -49,7 +49,7 @@ def write_job(folder: Path, **changes: Any) -> Path:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
-    return Context({"films": job_set(write_job(tmp_path))}, None, tmp_path / "embeddings")
+    return Context({"films": job_set(write_job(tmp_path))}, [], tmp_path / "embeddings")
 
 
 def cell(method: str = "budgeted", share: float = 0.25, **changes: Any) -> Cell:
