@@ -241,15 +241,14 @@ def main() -> None:
         outcome = run(settings, secrets.token_hex(4), lambda _: None)
         wanted.value = -1
         publisher.join()
-        assert isinstance(outcome, Outcome)
         decisions = read_decisions(out / "decisions")
     times = Counter(Counter(decision.id for decision in decisions).values())
     releases = {decision.release for decision in decisions} - {None}
     doubled = sum(number for count, number in times.items() if count > 1)
+    came = outcome.evaluation.delivery.events_in if isinstance(outcome, Outcome) else "(stopped)"
     print(
-        f"{outcome.evaluation.delivery.events_in} events in, {len(decisions)} decisions out, "
-        f"{sum(times.values())} different ids, {doubled} doubled; "
-        f"{len(releases)} releases seen on them"
+        f"{came} events in, {len(decisions)} decisions out, {sum(times.values())} different ids, "
+        f"{doubled} doubled; {len(releases)} releases seen on them"
     )
     report(watch, options.swaps)
 
