@@ -17,6 +17,7 @@ from flink_job.source_settings import KafkaSourceSettings
 from flink_job.sources.blocks import Survey, survey
 from flink_job.sources.reading import list_files
 from model_store.errors import StoreError
+from operators.expert.tariff import most_for_text
 from operators.settings import EncoderSettings, OpenAIExpertSettings
 
 _SAMPLE = 1000  # records of a watched folder that are looked at
@@ -41,7 +42,8 @@ class Finding:
 
 def check_job(job: JobSettings) -> list[Finding]:
     """Look at all that a job needs; makes no call to the expert."""
-    return [_source(job), _sink(job), *_encoders(job), _expert(job), _store(job), _java()]
+    found = [_source(job), _sink(job), *_encoders(job), *_budget(job)]
+    return [*found, _expert(job), _store(job), _java()]
 
 
 def _source(job: JobSettings) -> Finding:
@@ -112,6 +114,23 @@ def _encoders(job: JobSettings) -> list[Finding]:
     except SettingsError as error:
         return [Finding("encoders", False, str(error))]
     return [Finding("encoders", True, f"exported: {', '.join(models)}")]
+
+
+def _budget(job: JobSettings) -> list[Finding]:
+    """Whether a budget by the clock has room for a call at its most, which it must draw first."""
+    window = job.budget.window if job.budget else None
+    if window is None:
+        return []
+    most = most_for_text(job, "")
+    calls = window.limit // most
+    if calls == 0:
+        message = (
+            f"a call about the shortest text draws up to {most} of {window.limit}, so none would "
+            "ever be made; raise the budget, or shorten `task.prompt` or `expert.max_tokens`"
+        )
+        return [Finding("budget", False, message)]
+    minutes = round(window.length_s / 60)
+    return [Finding("budget", True, f"room for {calls} calls in {minutes} min, at their most")]
 
 
 def _expert(job: JobSettings) -> Finding:

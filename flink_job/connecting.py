@@ -31,6 +31,7 @@ def connection(job: JobSettings, run: str) -> StoreConnection:
         namespace=store.namespace,
         retention=store.retention,
         answers_ttl_s=store.answers_ttl_s,
+        window=job.budget.window if job.budget else None,
     )
 
 

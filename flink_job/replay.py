@@ -1,14 +1,14 @@
 """Runs a job's source through the same core in one process: no Flink, no JVM, no Redis.
 
 For studies and what-if questions. Chunks of the same shards in the same order meet the same
-objects as in the job; only the loop has no lag.
+objects as in the job; only the loop has no lag, and time is the stream's own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from flink_job.connecting import connection, require_key, require_levels
 from flink_job.outcome import Outcome, conclude
 from flink_job.settings import JobSettings, SettingsError
 from flink_job.sources.blocks import Blocks, survey
+from flink_job.virtual_time import VirtualTime
 from model_store.ledger import MemoryLedger, Usage
 from model_store.memory import MemoryBackend
 from model_store.store import ModelStore
@@ -53,14 +54,25 @@ class Replay:
         Where releases go; with `learning.frozen`, where the head to decide with comes from.
     parts
         Makes levels and policies; the product's, but in a study.
+    monotonic
+        The clock by which a budget is spent, in seconds.
     """
 
-    def __init__(self, job: JobSettings, store: ModelStore, parts: Parts | None = None) -> None:
+    def __init__(
+        self,
+        job: JobSettings,
+        store: ModelStore,
+        parts: Parts | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._labels = job.task.labels
         self._task = job.task.name
         self._store = store
-        self.ledger = MemoryLedger(ttl_s=job.store.answers_ttl_s, monotonic=time.monotonic)
-        parts = parts or parts_that_share()
+        window = job.budget.window if job.budget else None
+        self.ledger = MemoryLedger(
+            ttl_s=job.store.answers_ttl_s, monotonic=monotonic, window=window
+        )
+        parts = parts or parts_that_share(monotonic)
         self._cascade = build_cascade(job, self.ledger, parts)
         self._desk = build_desk(job, self.ledger)
         self._publisher = Publisher(
@@ -85,19 +97,26 @@ class Replay:
         await self._desk.close()
 
 
-def replay(job: JobSettings, records: int) -> Replayed:
+def replay(job: JobSettings, records: int, rate: float | None = None) -> Replayed:
     """Run a bounded source of so many records through the loop.
+
+    Parameters
+    ----------
+    rate
+        Events in a second, for a budget that goes by the clock; None takes the events' own times.
 
     Raises
     ------
     SettingsError
-        If the job decides with a frozen release, and there is none.
+        If the job decides with a frozen release, and there is none; or if its budget goes by a
+        clock that there is not.
     """
-    return asyncio.run(_replay(job, records))
+    return asyncio.run(_replay(job, records, rate))
 
 
-async def _replay(job: JobSettings, records: int) -> Replayed:
-    loop = Replay(job, _store(job))
+async def _replay(job: JobSettings, records: int, rate: float | None) -> Replayed:
+    now = VirtualTime(job, rate)
+    loop = Replay(job, _store(job), monotonic=now)
     blocks = Blocks(job)
     decisions: list[Decision] = []
     dead: list[msgspec.Struct] = []
@@ -105,7 +124,7 @@ async def _replay(job: JobSettings, records: int) -> Replayed:
         for number in range(-(-records // job.files.block)):
             block = blocks.read(number)
             dead += block.dead
-            for shard, events in block.chunks.items():
+            for shard, events in now.pass_through(block):
                 decisions += await loop.decide(shard, events)
     finally:
         await loop.close()
@@ -128,8 +147,13 @@ def _store(job: JobSettings) -> ModelStore:
     return store
 
 
-def run_replay(job: JobSettings) -> Outcome:
+def run_replay(job: JobSettings, rate: float | None = None) -> Outcome:
     """Replay a job, write what the job would write, and evaluate it.
+
+    Parameters
+    ----------
+    rate
+        See `replay`.
 
     Raises
     ------
@@ -139,13 +163,14 @@ def run_replay(job: JobSettings) -> Outcome:
     if job.files.watch:
         message = "source.watch: a replay needs a source that ends; take `watch` out"
         raise SettingsError(message)
+    VirtualTime(job, rate)  # says what is missing before anything is written
     found = survey(job)
     job = job.for_stream_of(found.events)
     require_key(job)
     require_levels(job)
     output.prepare(job.sink)
     started = time.monotonic()
-    made = replay(job, found.records)
+    made = replay(job, found.records, rate)
     wall_s = time.monotonic() - started
     _write(job.sink.path / output.DECISIONS, made.decisions)
     _write(job.sink.path / output.DEAD_LETTERS, made.dead_letters)

@@ -53,8 +53,10 @@ class Usage:
         Events that were seen under the same name before the job began.
     reserved_before
         Calls that were granted before it began, a part of `reserved`.
+    refused
+        First calls for which the ledger's window had no room.
     spent
-        What all granted calls have drawn from the ledger's window so far, for ever; 0 without one.
+        What all granted calls have drawn from the window so far, for ever; 0 without one.
     drawn
         What of it still counts against the window's limit.
     """
@@ -68,6 +70,7 @@ class Usage:
     refunded: int = 0
     seen_before: int = 0
     reserved_before: int = 0
+    refused: int = 0
     spent: int = 0
     drawn: int = 0
 
@@ -241,6 +244,7 @@ class MemoryLedger:
         self._retried = 0
         self._disagreeing = 0
         self._refunded = 0
+        self._refused = 0
         self._seen_before = 0
         self._reserved_before = 0
         self._begun = False
@@ -254,7 +258,8 @@ class MemoryLedger:
             self._seen_before = self._usage().seen_ever
             self._reserved_before = self._reserved
             self._shards.clear()
-            self._settled = self._disagreeing = self._retried = self._refunded = 0
+            self._settled = self._disagreeing = 0
+            self._retried = self._refunded = self._refused = 0
             return self._usage()
 
     def begun(self) -> bool:
@@ -357,6 +362,7 @@ class MemoryLedger:
             refunded=self._refunded,
             seen_before=self._seen_before,
             reserved_before=self._reserved_before,
+            refused=self._refused,
             spent=self._spent,
             drawn=0 if self._window is None else self._window.total(),
         )
@@ -369,6 +375,7 @@ class MemoryLedger:
         if cap is not None and self._reserved >= cap:
             return Grant.NO
         if self._window is not None and not self._window.fits(amount):
+            self._refused += not retry
             return Grant.NO
         part = 0 if self._window is None else self._window.part
         self._draw(part, amount)

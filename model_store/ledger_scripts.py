@@ -17,6 +17,7 @@ FIELDS: Final = (
     "refunded",
     "seen_before",
     "reserved_before",
+    "refused",
     "spent",
 )
 """Of the hash of totals, in the order of `Usage`; `drawn`, its last, is a sum over the window."""
@@ -77,7 +78,8 @@ BEGIN: Final = f"""{_PRELUDE}
 redis.call('HINCRBY', totals, 'seen_before', redis.call('HGET', totals, 'seen') or 0)
 redis.call('HSET', totals, 'reserved_before', redis.call('HGET', totals, 'reserved') or 0)
 redis.call('DEL', shards, clients)
-redis.call('HDEL', totals, 'seen', 'deferred', 'settled', 'retried', 'disagreeing', 'refunded')
+redis.call('HDEL', totals, 'seen', 'deferred', 'settled', 'disagreeing')
+redis.call('HDEL', totals, 'retried', 'refunded', 'refused')
 redis.call('HSET', totals, 'epoch', ARGV[3])
 {_COUNTS}"""
 """ARGV: the new epoch. Run twice, for a lost answer, it finds nothing left to add to before."""
@@ -154,7 +156,11 @@ for i = 5, #KEYS do
   if before then
     grant = 2
     redis.call('SET', KEYS[i], before, 'PX', ttl)
-  elseif (not cap or reserved < cap) and (not limit or sum + amount <= limit) then
+  elseif cap and reserved >= cap then
+    grant = 0
+  elseif limit and sum + amount > limit then
+    redis.call('HINCRBY', totals, 'refused', 1 - ARGV[8])
+  else
     grant = 1
     sum = sum + amount
     draw(part, amount)

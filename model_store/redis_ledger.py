@@ -21,6 +21,7 @@ _RAISED: Final = (
     "refunded",
     "seen_before",
     "reserved_before",
+    "refused",
     "spent",
 )
 _ATTEMPTS: Final = 3  # to find a ledger that does not lose its data in the same moment

@@ -12,10 +12,10 @@ from typing import Final
 
 from model_store.errors import StoreMisconfigured
 
-PARTS: Final = 120
+PARTS: Final = 240
 """Parts of a window."""
 LATE: Final = 2
-"""Parts of which what was drawn may come to pass later: half a minute each of an hour."""
+"""Parts by which what was drawn may come to pass later: half a minute where it is an hour."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Window:
     limit
         The most that may be drawn within any `length_s`, in whole numbers of some unit.
     length_s
-        In seconds; a tenth of a second at the least.
+        In seconds; a quarter of a second at the least.
 
     Raises
     ------

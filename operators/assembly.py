@@ -14,7 +14,6 @@ from typing import Any
 
 from model_store.ledger import Ledger, MemoryLedger
 from operators.audit.evidence import Evidence
-from operators.budget import SpendingPlan
 from operators.core.cascade import Cascade
 from operators.core.holdout import Holdout
 from operators.core.trainer import Trainer
@@ -23,6 +22,7 @@ from operators.expert.calls import Calls
 from operators.expert.desk import ExpertDesk
 from operators.expert.port import Expert
 from operators.expert.recorded import RecordedExpert
+from operators.expert.tariff import tariff_of
 from operators.inline import InlineExecutor
 from operators.levels.cached import CachedLearner
 from operators.levels.encoder.errors import EncoderUnavailable
@@ -30,6 +30,7 @@ from operators.levels.features import Hasher, NgramHasher, RememberingHasher
 from operators.levels.linear import LinearLearner
 from operators.levels.linear_onnx import LinearLevel
 from operators.levels.port import Learner, Level, SlowLearner
+from operators.pacing import plan_of
 from operators.policy.budgeted import BudgetedLearner, BudgetedPolicy
 from operators.policy.paper import PaperPolicy, gates_for
 from operators.policy.paper_learning import PaperLearner
@@ -98,8 +99,8 @@ def prepare_levels(settings: CascadeSettings) -> None:
             _encoders(level.name).prepare(level)
 
 
-def _policy(settings: CascadeSettings) -> Policy:
-    plan = SpendingPlan(settings.budget)
+def _policy(settings: CascadeSettings, monotonic: Callable[[], float] = time.monotonic) -> Policy:
+    plan = plan_of(settings, monotonic)
     levels, labels = len(settings.levels), len(settings.task.labels)
     if isinstance(settings.policy, BudgetedSettings):
         return BudgetedPolicy(
@@ -145,10 +146,20 @@ class Parts:
 PARTS = Parts()
 
 
-def parts_that_share() -> Parts:
-    """For both sides in one process: a text is hashed once, to decide and to learn."""
+def parts_that_share(monotonic: Callable[[], float] = time.monotonic) -> Parts:
+    """For both sides in one process: a text is hashed once, to decide and to learn.
+
+    Parameters
+    ----------
+    monotonic
+        The clock by which a budget is spent, in seconds.
+    """
     hashing = cache(RememberingHasher)
-    return Parts(partial(_level, hashing=hashing), partial(_learner, hashing=hashing))
+    return Parts(
+        partial(_level, hashing=hashing),
+        partial(_learner, hashing=hashing),
+        partial(_policy, monotonic=monotonic),
+    )
 
 
 def build_cascade(settings: CascadeSettings, ledger: Ledger, parts: Parts = PARTS) -> Cascade:
@@ -205,14 +216,17 @@ def _holdout(settings: CascadeSettings) -> Holdout | None:
 
 
 def build_desk(
-    settings: CascadeSettings, ledger: Ledger, on_error: Callable[[str], None] = lambda _: None
+    settings: CascadeSettings,
+    ledger: Ledger,
+    on_error: Callable[[str], None] = lambda _: None,
+    on_excess: Callable[[], None] = lambda: None,
 ) -> ExpertDesk:
     """The expert with its retries and its budget. Call it on the event loop that will use it.
 
     Parameters
     ----------
-    on_error
-        Told the kind of each call that failed.
+    on_error, on_excess
+        See `ExpertDesk`.
 
     Raises
     ------
@@ -235,7 +249,8 @@ def build_desk(
         expert,
         settings.task.labels,
         ledger,
-        SpendingPlan(settings.budget),
+        plan_of(settings, time.monotonic),
+        tariff=tariff_of(settings),
         retry=retry,
         price=price,
         breaker=Breaker(breaker, time.monotonic),
@@ -244,22 +259,26 @@ def build_desk(
         monotonic=time.monotonic,
         offload=_at_once if isinstance(ledger, MemoryLedger) else asyncio.to_thread,
         on_error=on_error,
+        on_excess=on_excess,
     )
 
 
 def build_calls(
-    settings: CascadeSettings, ledger: Ledger, on_error: Callable[[str], None] = lambda _: None
+    settings: CascadeSettings,
+    ledger: Ledger,
+    on_error: Callable[[str], None] = lambda _: None,
+    on_excess: Callable[[], None] = lambda: None,
 ) -> Calls:
     """The desk on an event loop of its own, beside a stream that does not wait for it.
 
     Parameters
     ----------
-    on_error
-        See `build_desk`; called in the loop's thread.
+    on_error, on_excess
+        See `ExpertDesk`; called in the loop's thread.
     """
     chosen = settings.expert
     backlog = chosen.backlog if isinstance(chosen, OpenAIExpertSettings) else sys.maxsize
-    return Calls(lambda: build_desk(settings, ledger, on_error), backlog)
+    return Calls(lambda: build_desk(settings, ledger, on_error, on_excess), backlog)
 
 
 async def _at_once(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 from model_store.ledger import Usage
 from operators.settings import BudgetSettings
@@ -11,13 +12,35 @@ _AHEAD = 0.7  # of the burst
 _WARM_UP = 0.15  # share of all calls that may go before the first release
 
 
+class Plan(Protocol):
+    """What may be spent by now, and the rate to go on at."""
+
+    def look(self, usage: Usage, events: int) -> None:
+        """Take note that a chunk of so many events is about to be routed; before all else."""
+
+    def cap(self, seen: int) -> int | None:
+        """Calls that may have been reserved at the most once `seen` events were ever decided."""
+
+    def left(self, usage: Usage, events: int = 0) -> int | None:
+        """Calls that can be spent on `events` more."""
+
+    def left_to_warm_up(self, usage: Usage, events: int = 0) -> int | None:
+        """Calls that may be spent on them before anything was learned."""
+
+    def remaining(self, usage: Usage) -> int | None:
+        """Calls that can still be reserved, whatever the plan says; None for no limit."""
+
+    def rate(self, usage: Usage, horizon: int) -> float:
+        """Share of the next `horizon` events that should be sent, to be on plan after them."""
+
+
 class SpendingPlan:
-    """Turns a budget into a hard cap and a rate to steer by.
+    """Turns a budget of calls, or of a share of the events, into a hard cap and a rate.
 
     Parameters
     ----------
     budget
-        What may be spent; None for no limit.
+        What may be spent, not by the clock; None for no limit.
 
     Raises
     ------
@@ -31,8 +54,11 @@ class SpendingPlan:
             raise ValueError(message)
         self._budget = budget
 
+    def look(self, usage: Usage, events: int) -> None:
+        """Nothing: all that counts is in the ledger."""
+
     def cap(self, seen: int) -> int | None:
-        """Calls that may have been reserved at the most once `seen` events were ever decided."""
+        """See `Plan.cap`."""
         budget = self._budget
         if budget is None:
             return None
@@ -55,8 +81,12 @@ class SpendingPlan:
         most = before + int(_WARM_UP * max(0, self._budget.calls - before))
         return min(left, max(0, most - committed(usage)))
 
+    def remaining(self, usage: Usage) -> int | None:
+        """Calls that can still be reserved by now."""
+        return self.left(usage)
+
     def rate(self, usage: Usage, horizon: int) -> float:
-        """Share of the next `horizon` events that should be sent, to be on plan after them."""
+        """See `Plan.rate`."""
         if self._budget is None:
             return 1.0
         events = self._budget.events

@@ -106,10 +106,19 @@ def run(
 
 
 @app.command()
-def replay(job: JobFile) -> None:
+def replay(
+    job: JobFile,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-6,
+            help="Events in a second, for a budget per hour or minute; else their own times count.",
+        ),
+    ] = None,
+) -> None:
     """Run the same core over the same source in one process, without Flink."""
     with explained():
-        show(run_replay(load_job(job)))
+        show(run_replay(load_job(job), rate))
 
 
 @app.command()

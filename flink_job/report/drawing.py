@@ -83,7 +83,8 @@ def draw_calls(axes: Axes, evaluation: Evaluation, budget: BudgetSettings | None
         linewidth=1.4,
         label="ask the LLM every time",
     )
-    if budget is not None:
+    # What may be spent in an hour or a minute is no line over events.
+    if budget is not None and budget.window is None:
         axes.plot(
             [0, events[-1]],
             _budget_line(budget, events[-1]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
@@ -14,12 +15,15 @@ import tenacity
 
 from model_store.errors import StoreError
 from model_store.ledger import Grant, Ledger
-from operators.budget import SpendingPlan
+from operators.budget import Plan
 from operators.expert.breaker import Breaker
 from operators.expert.failures import Failure
 from operators.expert.port import Expert, ExpertError, ExpertUnavailable, Reply
+from operators.expert.tariff import Tariff
 from operators.records import Answer, Deferral, Event, Verdict
 from operators.settings import PriceSettings, RetrySettings
+
+_log = logging.getLogger(__name__)
 
 
 class ExpertDesk:
@@ -27,7 +31,9 @@ class ExpertDesk:
 
     An event that was answered before (a replay after a failure) gets the remembered answer. Every
     call, retries included, is reserved before it is made; what can not be reserved is not made, and
-    what never reached the expert is given back.
+    what never reached the expert is given back. Under a budget that goes by the clock it is
+    reserved at the last moment, with the most that it can take, and what it did not take is given
+    back when the answer tells.
 
     Parameters
     ----------
@@ -35,6 +41,8 @@ class ExpertDesk:
         The task's labels: an answer remembered from when there were others is asked again.
     plan
         The budget's hard cap.
+    tariff
+        What a call draws from a budget that goes by the clock; None without one.
     concurrency
         Calls in flight at the most.
     sleep, monotonic
@@ -43,6 +51,8 @@ class ExpertDesk:
         Runs a call of the ledger that may block where it does not hold up the calls in flight.
     on_error
         Told the kind of each call that failed, also of one that is tried again.
+    on_excess
+        Told when a call took more than it was thought to take at the most.
     """
 
     def __init__(
@@ -50,8 +60,9 @@ class ExpertDesk:
         expert: Expert,
         labels: Sequence[str],
         ledger: Ledger,
-        plan: SpendingPlan,
+        plan: Plan,
         *,
+        tariff: Tariff | None = None,
         retry: RetrySettings,
         price: PriceSettings,
         breaker: Breaker,
@@ -60,11 +71,13 @@ class ExpertDesk:
         monotonic: Callable[[], float],
         offload: Callable[..., Awaitable[Any]] = asyncio.to_thread,
         on_error: Callable[[str], None] = lambda _: None,
+        on_excess: Callable[[], None] = lambda: None,
     ) -> None:
         self._expert = expert
         self._labels = labels
         self._ledger = ledger
         self._plan = plan
+        self._tariff = tariff
         self._retry = retry
         self._at_hand = concurrency == 1 and retry.attempts == 1
         self._price = price
@@ -74,6 +87,7 @@ class ExpertDesk:
         self._monotonic = monotonic
         self._offload = offload
         self._on_error = on_error
+        self._on_excess = on_excess
 
     async def answer(self, deferrals: Sequence[Deferral]) -> list[Verdict]:
         """Verdicts in the order of the deferrals, when all are there."""
@@ -92,7 +106,9 @@ class ExpertDesk:
             numbers.setdefault(call_id(deferral.event), []).append(number)
         remembered = await self._recall(list(numbers))
         fresh = [name for name in numbers if name not in remembered]
-        grants = await self._reserve(fresh)
+        # By the clock, only the call that is made now is reserved now: others wait for a slot.
+        now = self._tariff is None
+        grants = await self._reserve(fresh) if now else [None] * len(fresh)
         asked = (
             _refused(name, grant)
             if isinstance(grant, str)
@@ -110,7 +126,7 @@ class ExpertDesk:
                 yield number, Verdict(deferrals[number], answer)
                 answer = _free(answer)
 
-    async def _ask_once(self, event: Event, name: str, grant: Grant) -> tuple[str, Answer]:
+    async def _ask_once(self, event: Event, name: str, grant: Grant | None) -> tuple[str, Answer]:
         answer, paid = await self._ask(event, name, grant)
         await self._refund(paid)
         if answer.label is not None:
@@ -119,29 +135,27 @@ class ExpertDesk:
             await self._forget(paid.names)
         return name, answer
 
-    async def _ask(self, event: Event, name: str, grant: Grant) -> tuple[Answer, _Paid]:
+    async def _ask(self, event: Event, name: str, grant: Grant | None) -> tuple[Answer, _Paid]:
         started = self._monotonic()
         paid = _Paid()
 
         async def attempt() -> str:
-            # One that was granted before a failure may have been made then: this is another one.
-            another = bool(paid.names) or grant is Grant.AGAIN
-            call = f"{name}#{uuid.uuid4().hex}" if another else name
-            if another:
-                await self._reserve_retry(call)
-            paid.names.append(call)
-            try:
-                async with self._slots:
+            most = self._most(event)
+            async with self._slots:
+                call = await self._reserve_next(name, grant, paid, most)
+                try:
                     with self._breaker.guard():
-                        reply = await self._expert.ask(event)
-            except ExpertError as error:
-                paid.count(error)
-                self._on_error(error.kind)
-                if not error.reached:
-                    paid.unheard[another].append(call)
-                raise
-            paid.count(reply)
-            return reply.label
+                        outcome: Reply | ExpertError = await self._expert.ask(event)
+                except ExpertError as error:
+                    outcome = error
+            paid.count(outcome)
+            await self._correct(call, most, outcome)
+            if isinstance(outcome, Reply):
+                return outcome.label
+            self._on_error(outcome.kind)
+            if not outcome.reached:
+                paid.unheard[call != name].append(call)
+            raise outcome
 
         label: str | None = None
         failure: str | None = None
@@ -220,26 +234,68 @@ class ExpertDesk:
             with contextlib.suppress(StoreError):
                 await self._offload(self._ledger.forget, names)
 
-    async def _reserve(self, names: Sequence[str], *, retry: bool = False) -> list[Grant | str]:
+    def _most(self, event: Event) -> int:
+        """The most that a call about an event can draw."""
+        return 1 if self._tariff is None else self._tariff.amount(*self._expert.most_tokens(event))
+
+    async def _correct(self, call: str, most: int, outcome: Reply | ExpertError) -> None:
+        """Have a call draw what it took; where that is not told, the most stays drawn."""
+        if self._tariff is None or outcome.tokens_in == 0:
+            return
+        took = self._tariff.amount(outcome.tokens_in, outcome.tokens_out)
+        if took > most:
+            _log.warning("a call drew %s from the budget, and %s was the most expected", took, most)
+            self._on_excess()
+        if took != most:
+            with contextlib.suppress(StoreError):  # too much stays drawn, as a rule
+                await self._offload(self._ledger.correct, {call: took})
+
+    async def _reserve(
+        self, names: Sequence[str], *, retry: bool = False, most: int = 1
+    ) -> list[Grant | str]:
         """For each call how it was granted, or why it must not be made."""
         if not names:
             return []
+        amounts = [most] * len(names)
         try:
-            cap = self._plan.cap((await self._offload(self._ledger.usage)).seen_ever)
-            granted = await self._offload(self._ledger.reserve, names, cap, retry=retry)
+            # By the clock, the ledger itself holds the limit.
+            seen = 0 if self._tariff else (await self._offload(self._ledger.usage)).seen_ever
+            granted = await self._offload(
+                self._ledger.reserve, names, self._plan.cap(seen), retry=retry, amounts=amounts
+            )
         except StoreError:
             # No ledger, no call: a hard budget that can not be checked is a budget of nothing.
             return [Failure.LEDGER_UNAVAILABLE] * len(names)
         return [grant or Failure.BUDGET for grant in granted]
 
-    async def _reserve_retry(self, call: str) -> None:
-        (grant,) = await self._reserve([call], retry=True)
+    async def _reserve_next(self, name: str, grant: Grant | None, paid: _Paid, most: int) -> str:
+        """Name under which the next call for an event is granted.
+
+        Raises
+        ------
+        _OutOfBudget
+            If none is.
+        """
+        another = bool(paid.names)
+        if not another:
+            first = grant or await self._reserve_one(name, most)
+            # One that was granted before a failure may have been made then: this is another one.
+            another = first is Grant.AGAIN
+        call = f"{name}#{uuid.uuid4().hex}" if another else name
+        if another:
+            await self._reserve_one(call, most, retry=True)
+        paid.names.append(call)
+        return call
+
+    async def _reserve_one(self, call: str, most: int, *, retry: bool = False) -> Grant:
+        (grant,) = await self._reserve([call], retry=retry, most=most)
         if isinstance(grant, str):
             raise _OutOfBudget(grant)
+        return grant
 
 
 class _OutOfBudget(ExpertError):
-    """A retry that the budget does not pay."""
+    """A call that the budget does not pay."""
 
 
 class _Paid:

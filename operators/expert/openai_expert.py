@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from operators.expert.failures import Failure, http
 from operators.expert.port import ExpertBusy, ExpertRefused, ExpertUnavailable, Reply
 from operators.expert.prompt import parse_label, system_message, user_message
+from operators.expert.tariff import most_prompt_tokens
 from operators.records import Event
 from operators.secrets import read_secret
 from operators.settings import OpenAIExpertSettings, TaskSettings
@@ -50,6 +51,7 @@ class OpenAIExpert:
         self._settings = settings
         self._labels = task.labels
         self._system = system_message(task.prompt, task.labels)
+        self._around = self._most_around = most_prompt_tokens(self._system, "")
         self._client = openai.AsyncOpenAI(
             api_key=key.get_secret_value(),
             base_url=settings.base_url,
@@ -70,12 +72,28 @@ class OpenAIExpert:
         """
         completion = await self._complete(event)
         usage = completion.usage or _Usage()
-        tokens_in, tokens_out = usage.prompt_tokens or 0, usage.completion_tokens or 0
+        # Some servers say -1 for what they do not know.
+        tokens_in = max(0, usage.prompt_tokens or 0)
+        tokens_out = max(0, usage.completion_tokens or 0)
+        self._learn_around(event, tokens_in)
         content = completion.choices[0].message.content if completion.choices else None
         label = parse_label(content, self._labels)
         if label is None:
             raise ExpertRefused(Failure.NONSENSE, tokens_in=tokens_in, tokens_out=tokens_out)
         return Reply(label, tokens_in, tokens_out)
+
+    def most_tokens(self, event: Event) -> tuple[int, int]:
+        """See `Expert.most_tokens`. Tight enough to spend by once a first answer has come."""
+        text = user_message(event.text, self._settings.max_chars)
+        return self._around + len(text.encode()), self._settings.max_tokens
+
+    def _learn_around(self, event: Event, tokens_in: int) -> None:
+        """All prompts have all but the text in common: it took no more than any of them whole."""
+        most, _ = self.most_tokens(event)
+        if tokens_in > most:  # they do not have it in common, then
+            self._around = self._most_around
+        elif tokens_in > 0:
+            self._around = min(self._around, tokens_in)
 
     async def gives_log_probabilities(self, event: Event) -> bool:
         """Make one call that asks for them, and say whether they came. Raises as `ask`."""

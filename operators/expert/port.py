@@ -80,5 +80,8 @@ class Expert(Protocol):
             If it ended without a label.
         """
 
+    def most_tokens(self, event: Event) -> tuple[int, int]:
+        """The most tokens that a call about the event can take: of the prompt, of the answer."""
+
     async def close(self) -> None:
         """Let go of connections."""

@@ -37,5 +37,9 @@ class RecordedExpert:
             raise ExpertRefused(Failure.NONSENSE)
         return Reply(label)
 
+    def most_tokens(self, event: Event) -> tuple[int, int]:
+        """A record takes none."""
+        return 0, 0
+
     async def close(self) -> None:
         """Nothing to let go of."""

@@ -12,6 +12,7 @@ from model_store.redis_backend import RedisBackend
 from model_store.redis_ledger import RedisLedger
 from model_store.store import ModelStore
 from model_store.watch import HeadWatcher
+from model_store.window import Window
 from operators.secrets import read_secret
 
 _POLL_INTERVAL_S = 1.0
@@ -32,6 +33,8 @@ class StoreConnection:
         URL without a password, or None to read the environment.
     url_env
         Variable with the URL on the worker; with ``_FILE`` behind it, one that names a file.
+    window
+        What the run may draw by the clock, where its budget is one of those.
     """
 
     task: str
@@ -41,6 +44,7 @@ class StoreConnection:
     namespace: str
     retention: int
     answers_ttl_s: float
+    window: Window | None = None
 
     def store(self) -> ModelStore:
         """Open the model store."""
@@ -56,7 +60,8 @@ class StoreConnection:
             Who is granted calls, by a name that stays the same when it starts again.
         """
         name = f"{self.task}.{self.run}"
-        return RedisLedger(self._url(), self.namespace, name, self.answers_ttl_s, client=client)
+        ttl_s = self.answers_ttl_s
+        return RedisLedger(self._url(), self.namespace, name, ttl_s, self.window, client=client)
 
     def watcher(self, store: ModelStore) -> HeadWatcher:
         """Watch the task's head."""

@@ -48,7 +48,8 @@ class ExpertFunction(KeyedProcessFunction):
         self._telemetry = ExpertTelemetry(runtime_context.get_metrics_group(), time.monotonic)
         subtask = runtime_context.get_index_of_this_subtask()
         self._ledger = self._connection.ledger(f"expert-{subtask}")
-        self._calls = build_calls(self._settings, self._ledger, self._telemetry.call_failed)
+        told = self._telemetry
+        self._calls = build_calls(self._settings, self._ledger, told.call_failed, told.took_more)
         # A record is at hand at once: there is nothing to come back for.
         self._at_once = isinstance(self._settings.expert, RecordedExpertSettings)
         self._known: set[str] = set()

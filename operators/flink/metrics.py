@@ -82,6 +82,9 @@ UNSETTLED = Metric(
     _CASCADE, "unsettled", "Deferrals of all subtasks whose verdict the trainer has not seen yet."
 )
 BUDGET_LEFT = Metric(_CASCADE, "budget_left_calls", "Calls that may still be reserved by now.")
+DRAWN = Metric(
+    _CASCADE, "budget_drawn_ppm", "Part of a budget by the clock that is drawn, of a million."
+)
 
 VERDICTS = Metric(_EXPERT, "verdicts", "Deferrals that have a verdict.")
 ANSWERS = Metric(_EXPERT, "answers", "Verdicts with a label.")
@@ -92,6 +95,9 @@ TOKENS_OUT = Metric(_EXPERT, "tokens_out", "Answer tokens paid.")
 COST = Metric(_EXPERT, "cost_usd_micros", "Money spent, in millionths of a US dollar.")
 FAILURES = Metric(_EXPERT, "failures", "Verdicts without a label, by why.", "kind")
 ERRORS = Metric(_EXPERT, "errors", "Calls that failed, those that were retried included.", "kind")
+OVER_BOUND = Metric(
+    _EXPERT, "over_bound", "Answers that took more than a call was thought to take at the most."
+)
 LATENCY = Metric(
     _EXPERT, "latency_ms_bucket", "Verdicts with calls that took so long, retries included.", "le"
 )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 
 from model_store.names import release_sequence
 from model_store.watch import HeadWatcher
 from operators.audit.evidence import EVERYTHING, Agreement
-from operators.budget import SpendingPlan
 from operators.core.cascade import Cascade, Outcome
 from operators.core.intake import Intake
 from operators.core.publisher import Publisher
@@ -16,6 +16,7 @@ from operators.expert.calls import Answered
 from operators.expert.failures import family
 from operators.flink import metrics as m
 from operators.flink.meters import Meters, MetricGroup
+from operators.pacing import plan_of
 from operators.records import Answer, Lesson, Reason
 from operators.settings import CascadeSettings
 
@@ -53,8 +54,11 @@ class CascadeTelemetry:
         meters.show(m.RESERVED, lambda: cascade.usage.reserved)
         meters.show(m.UNSETTLED, lambda: cascade.usage.deferred - cascade.usage.settled)
         if settings.budget is not None:
-            plan = SpendingPlan(settings.budget)
-            meters.show(m.BUDGET_LEFT, lambda: plan.left(cascade.usage) or 0)
+            plan = plan_of(settings, time.monotonic)
+            meters.show(m.BUDGET_LEFT, lambda: plan.remaining(cascade.usage) or 0)
+            window = settings.budget.window
+            if window is not None:
+                meters.show(m.DRAWN, lambda: _PPM * cascade.usage.drawn / window.limit)
 
     def chunk(self, events: int, outcome: Outcome) -> None:
         """Count a chunk that was just decided."""
@@ -92,6 +96,7 @@ class ExpertTelemetry:
         self._tokens_out = meters.count(m.TOKENS_OUT)
         self._cost = meters.count(m.COST)
         self._failures = meters.tally(m.FAILURES, m.KINDS)
+        self._over_bound = meters.count(m.OVER_BOUND)
         self._latency = meters.histogram(m.LATENCY, m.LATENCY_BOUNDS_MS)
         self._waited = meters.histogram(m.WAITED, m.LATENCY_BOUNDS_MS)
         self._errors = meters.tally(m.ERRORS, m.KINDS)
@@ -101,6 +106,10 @@ class ExpertTelemetry:
     def call_failed(self, kind: str) -> None:
         """Count a call that failed. May be called in another thread than the rest."""
         self._errors.add(family(kind))
+
+    def took_more(self) -> None:
+        """Count a call that took more than it was thought to. In another thread likewise."""
+        self._over_bound.add()
 
     def taken(self, names: Iterable[str]) -> None:
         """Deferrals have come in under these names; after a restore, again."""

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.ledger import Usage
-from operators.budget import SpendingPlan
+from operators.budget import Plan
 from operators.coins import coins
 from operators.levels.port import Probabilities, Tensors, expect
 from operators.policy import calibration, ensemble, exits
@@ -59,7 +59,7 @@ class BudgetedPolicy:
         self,
         settings: BudgetedSettings,
         levels: int,
-        plan: SpendingPlan,
+        plan: Plan,
         seed: int,
         audit: float | None = None,
         target: AgreementTarget | None = None,
@@ -99,6 +99,7 @@ class BudgetedPolicy:
 
     def route(self, chunk: Chunk, usage: Usage) -> Routing:
         """Send the events of which the small levels are least sure, as many as the plan allows."""
+        self._plan.look(usage, len(chunk.ids))
         audit = self._audit
         audited = coins(self._seed, "audit", chunk.ids) < audit
         probabilities, level, score = self._consult(chunk, audited)

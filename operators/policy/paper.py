@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.ledger import Usage
-from operators.budget import SpendingPlan
+from operators.budget import Plan
 from operators.coins import coins
 from operators.levels.port import Probabilities, Tensors, expect
 from operators.policy.deferral_mlp import forward, published_parameters
@@ -62,7 +62,7 @@ class PaperPolicy:
     """
 
     def __init__(
-        self, settings: PaperSettings, levels: int, labels: int, plan: SpendingPlan, seed: int
+        self, settings: PaperSettings, levels: int, labels: int, plan: Plan, seed: int
     ) -> None:
         self._settings = settings
         self._gates = gates_for(settings, levels)
@@ -107,6 +107,7 @@ class PaperPolicy:
         # out if the expert gives no answer.
         probabilities = chunk.ask(0, rows).copy()
         walk = self._walk(chunk, probabilities) if self._ready() else _warmup(len(rows))
+        self._plan.look(usage, len(rows))
         left = self._plan.left(usage, len(rows))
         sent = highest(1 - probabilities.max(axis=1), walk.sent, left)
         refused = walk.sent & ~sent

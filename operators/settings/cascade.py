@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from operators.settings.base import Section
-from operators.settings.expert import Expert
+from operators.settings.expert import Expert, OpenAIExpertSettings
 from operators.settings.learning import LearningSettings
 from operators.settings.levels import LevelSettings, LinearSettings
 from operators.settings.policies import BudgetedSettings, PaperSettings, Policy
@@ -50,6 +50,7 @@ class CascadeSettings(Section):
             message = f"levels: names must differ, and be none of {sorted(reserved)}; found {names}"
             raise ValueError(message)
         self._check_aim()
+        self._check_prices()
         if isinstance(self.policy, PaperSettings) and len(self.policy.gates) not in (1, len(names)):
             message = f"policy.gates: write one entry, or one for each of the {len(names)} levels"
             raise ValueError(message)
@@ -69,6 +70,25 @@ class CascadeSettings(Section):
                 "budget: the budgeted policy needs one; write for instance "
                 "`budget: {share: 0.1}` for at most one call in ten events, or "
                 "`target_agreement: 0.95` to spend what that takes"
+            )
+        if message is not None:
+            raise ValueError(message)
+
+    def _check_prices(self) -> None:
+        """Money and tokens can be drawn only where an expert tells what a call took."""
+        budget, expert, message = self.budget, self.expert, None
+        if budget is None or (budget.usd_per_hour or budget.tokens_per_minute) is None:
+            return
+        if not isinstance(expert, OpenAIExpertSettings):
+            message = "budget: recorded answers take no tokens and cost nothing; use `per_hour`"
+        elif budget.usd_per_hour is not None and not (
+            expert.price.input_usd and expert.price.output_usd
+        ):
+            message = (
+                "budget.usd_per_hour: needs expert.price.input_usd and expert.price.output_usd, "
+                "what the provider charges for a million tokens; write for instance `price: "
+                "{input_usd: 0.15, output_usd: 0.60}` under `expert`, or use `per_hour` or "
+                "`tokens_per_minute`"
             )
         if message is not None:
             raise ValueError(message)

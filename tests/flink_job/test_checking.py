@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,24 @@ def test_a_job_that_can_start(posts: Path, make_job: Make) -> None:
     assert found["source"].detail == "300 events, 1 dead letters, 0 without a recorded answer"
     assert found["expert"].detail == "recorded answers in column 'expert'"
     assert found["store"].detail == "embedded, head release none yet"
+
+
+@pytest.mark.parametrize(
+    ("budget", "good", "detail"),
+    [
+        ({"per_hour": 30}, True, "room for 30 calls in 60 min, at their most"),
+        ({"tokens_per_minute": 100_000}, True, r"room for \d\d\d calls in 1 min"),
+        ({"tokens_per_minute": 100}, False, r"draws up to \d{3} of 100.*raise the budget"),
+    ],
+)
+def test_a_budget_by_the_clock_has_room_for_a_call(
+    make_job: Make, budget: dict[str, int], good: bool, detail: str
+) -> None:
+    content = make_job(store={"kind": "redis", "url_env": URL_ENV}).model_dump()
+    job = JobSettings.model_validate(content | {"expert": LLM, "budget": budget})
+    finding = findings(job)["budget"]
+    assert finding.good == good
+    assert re.search(detail, finding.detail)
 
 
 @pytest.mark.redis

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from model_store.names import is_name, is_tensor_name
+from model_store.window import Window
 from operators.expert.prompt import parse_label
 from operators.settings import (
     BudgetedSettings,
+    BudgetSettings,
     CascadeSettings,
     FeatureSettings,
     GateSettings,
@@ -108,14 +110,42 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         "nothing proves it without `policy.audit`",
     ),
     "a target of everything": ({"target_agreement": 1, "budget": None}, "less than 1"),
-    "two budgets": ({"budget": {"share": 0.1, "calls": 5}}, "exactly one of `calls` and `share`"),
-    "half a budget": ({"budget": {"burst": 5}}, "exactly one of `calls` and `share`"),
+    "two budgets": (
+        {"budget": {"share": 0.1, "calls": 5}},
+        "exactly one of `calls`, `share`, `per_hour`, `usd_per_hour`, `tokens_per_minute`",
+    ),
+    "half a budget": (
+        {"budget": {"burst": 5}},
+        "exactly one of `calls`, `share`, `per_hour`, `usd_per_hour`, `tokens_per_minute`",
+    ),
     "length with a share": (
         {"budget": {"share": 0.1, "events": 5}},
         "`events` goes with `calls`",
     ),
     "a share of nothing": ({"budget": {"share": 0}}, "greater than 0"),
     "a share beyond all": ({"budget": {"share": 1.1}}, "less than or equal to 1"),
+    "calls and a rate": ({"budget": {"calls": 5, "per_hour": 5}}, "exactly one of"),
+    "two rates": ({"budget": {"tokens_per_minute": 5, "per_hour": 5}}, "exactly one of"),
+    "a rate and a length": (
+        {"budget": {"per_hour": 5, "events": 100}},
+        "no other budget needs the length of the stream",
+    ),
+    "a rate of nothing": ({"budget": {"per_hour": 0}}, "greater than or equal to 1"),
+    "money without prices": (
+        {"budget": {"usd_per_hour": 1}, "expert": {"kind": "openai", "model": "m"}},
+        r"needs expert\.price\.input_usd and expert\.price\.output_usd.*or use `per_hour`",
+    ),
+    "money with half of the prices": (
+        {
+            "budget": {"usd_per_hour": 1},
+            "expert": {"kind": "openai", "model": "m", "price": {"input_usd": 0.15}},
+        },
+        r"needs expert\.price\.input_usd and expert\.price\.output_usd",
+    ),
+    "tokens of records": (
+        {"budget": {"tokens_per_minute": 100}, "expert": {"kind": "recorded", "column": "c"}},
+        "recorded answers take no tokens.*use `per_hour`",
+    ),
     "negative calls": ({"budget": {"calls": -1}}, "greater than or equal to 0"),
     "too many gates": (
         {"policy": {"kind": "paper", "gates": [{}, {}]}},
@@ -156,6 +186,29 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
 def test_mistakes_are_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         CascadeSettings.model_validate(written(**changes))
+
+
+@pytest.mark.parametrize(
+    ("budget", "limit", "length_s"),
+    [
+        ({"per_hour": 7}, 7, 3600),
+        ({"tokens_per_minute": 9}, 9, 60),
+        ({"usd_per_hour": 0.25}, 250_000_000, 3600),
+    ],
+)
+def test_budgets_by_the_clock_are_windows(
+    budget: dict[str, float], limit: int, length_s: float
+) -> None:
+    price = {"input_usd": 0.15, "output_usd": 0.6}
+    expert = {"kind": "openai", "model": "m", "price": price}
+    chosen = CascadeSettings.model_validate(written(budget=budget, expert=expert)).budget
+    assert chosen is not None
+    assert chosen.window == Window(limit, length_s)
+
+
+def test_other_budgets_have_no_window() -> None:
+    assert BudgetSettings(share=0.1).window is None
+    assert BudgetSettings(calls=5).window is None
 
 
 def test_gates_for_each_level() -> None:

@@ -146,6 +146,15 @@ def test_a_replay_shows_its_outcome(posts: Path, content: Content, write_job: Wr
     assert "moderation: replay" in Path(match[1]).read_text()
 
 
+def test_a_replay_by_the_clock(posts: Path, content: Content, write_job: Write) -> None:
+    content["budget"] = {"per_hour": 60}
+    job = write_job(content)
+    assert "or give `--rate`" in refused("replay", job)
+    result = cli("replay", job, "--rate", "0.1")
+    assert result.exit_code == 0
+    assert "exactly one decision each" in result.output
+
+
 def test_a_replay_without_the_key(posts: Path, content: Content, write_job: Write) -> None:
     content["expert"] = expert("http://127.0.0.1:1/v1")
     output = refused("replay", write_job(content))

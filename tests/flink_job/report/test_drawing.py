@@ -51,6 +51,11 @@ def test_the_budget_is_a_flat_line_or_a_rising_one(make: Make) -> None:
     assert lines(rising)["budget"] == pytest.approx([4, 10])
 
 
+def test_a_budget_by_the_clock_is_no_line_over_events(axes: Axes, make: Make) -> None:
+    draw_calls(axes, make(), BudgetSettings(per_hour=30))
+    assert "budget" not in lines(axes)
+
+
 def test_a_huge_budget_does_not_flatten_the_calls(axes: Axes, make: Make) -> None:
     draw_calls(axes, make(60), BudgetSettings(calls=1_000_000))
     assert axes.get_ylim()[1] < 100

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from model_store.ledger import Ledger
-from operators.budget import SpendingPlan
+from operators.budget import Plan, SpendingPlan
 from operators.expert.breaker import Breaker
 from operators.expert.desk import ExpertDesk
 from operators.expert.port import ExpertError, ExpertUnavailable, Reply
+from operators.expert.tariff import Tariff
+from operators.pacing import RatePlan
 from operators.records import Deferral, Event, Reason, Verdict
 from operators.settings import BreakerSettings, BudgetSettings, PriceSettings, RetrySettings
 from tests.operators.fakes import memory_ledger
@@ -47,6 +49,9 @@ class ScriptedExpert:
             raise step
         return step
 
+    def most_tokens(self, event: Event) -> tuple[int, int]:
+        return 100 + len(event.text), 10
+
     async def close(self) -> None:
         """Nothing to let go of."""
 
@@ -76,27 +81,35 @@ def answer(
     *,
     ledger: Ledger | None = None,
     calls: int | None = None,
+    budget: BudgetSettings | None = None,
     retry: RetrySettings | None = None,
     price: PriceSettings | None = None,
     breaker: BreakerSettings | None = None,
     concurrency: int = 4,
     clock: Clock | None = None,
+    excess: list[int] | None = None,
 ) -> list[Verdict]:
     clock = Clock() if clock is None else clock
-    budget = None if calls is None else BudgetSettings(calls=calls, events=100)
+    price = PriceSettings() if price is None else price
+    plan: Plan = SpendingPlan(None if calls is None else BudgetSettings(calls=calls, events=100))
+    if budget is not None:
+        assert budget.window is not None
+        plan = RatePlan(budget.window, 1, clock.monotonic)
 
     async def run() -> list[Verdict]:
         desk = ExpertDesk(
             expert,
             ("ok", "spam"),
             memory_ledger() if ledger is None else ledger,
-            SpendingPlan(budget),
+            plan,
+            tariff=None if budget is None else Tariff(budget, price),
             retry=RetrySettings() if retry is None else retry,
-            price=PriceSettings() if price is None else price,
+            price=price,
             breaker=Breaker(BreakerSettings() if breaker is None else breaker, clock.monotonic),
             concurrency=concurrency,
             sleep=clock.sleep,
             monotonic=clock.monotonic,
+            on_excess=lambda: None if excess is None else excess.append(1),
         )
         return await desk.answer([deferral(one) for one in events])
 

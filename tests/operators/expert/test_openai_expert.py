@@ -92,6 +92,41 @@ def test_what_is_sent(ask: Callable[..., Reply]) -> None:
     assert json.loads(user["content"]) == {"text": ('x" }' * 10)[:16]}
 
 
+def test_the_most_that_a_call_can_take_is_learned_from_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What all prompts have in common took no more tokens than a whole one did."""
+    told = iter([60, 0, -1, 90, 5000])
+    short, long = Event("1", "k", "buy", "t"), Event("2", "k", "buy now " * 20, "t")
+
+    def handler(_: httpx2.Request) -> httpx2.Response:
+        usage = {"prompt_tokens": next(told), "completion_tokens": 3, "total_tokens": 0}
+        return httpx2.Response(200, json=completion("ok", usage=usage))
+
+    transport = httpx2.MockTransport(handler)
+    monkeypatch.setattr(
+        openai, "DefaultAioHttpClient", lambda: httpx2.AsyncClient(transport=transport)
+    )
+
+    async def run() -> list[tuple[int, int]]:
+        chosen = OpenAIExpertSettings(model="m", base_url="http://llm/v1", max_tokens=7)
+        expert = OpenAIExpert(chosen, TASK, SecretStr(KEY))
+        most = [expert.most_tokens(short)]
+        for event in (short, short, short, long, short):
+            await expert.ask(event)
+            most.append(expert.most_tokens(short))
+        assert expert.most_tokens(long)[0] - most[-1][0] == len(long.text) - len(short.text)
+        await expert.close()
+        return most
+
+    first, *later = asyncio.run(run())
+    message = len('{"text": "buy"}')
+    assert first[0] > len(TASK.prompt) + message
+    assert first[1] == 7
+    # A server that does not know teaches nothing; one that tells of more has the first word again.
+    assert [most for most, _ in later] == [60 + message] * 4 + [first[0]]
+
+
 def test_temperature_can_be_left_out(ask: Callable[..., Reply]) -> None:
     def handler(request: httpx2.Request) -> httpx2.Response:
         assert "temperature" not in json.loads(request.content)

@@ -14,7 +14,7 @@ from operators.expert.failures import Failure, http
 from operators.flink import metrics as m
 from operators.flink.telemetry import CascadeTelemetry, ExpertTelemetry, TrainerTelemetry
 from operators.records import Answer, Audit, Decision, Deferral, Exposure, Lesson, Reason, Verdict
-from operators.settings import CascadeSettings
+from operators.settings import BudgetSettings, CascadeSettings
 from tests.operators.fakes import event
 from tests.operators.flink.groups import FakeGroup
 
@@ -80,6 +80,21 @@ def test_without_a_budget_nothing_is_said_about_it() -> None:
     CascadeTelemetry(group, settings, fake(on_gpu={}), fake())
     with pytest.raises(KeyError):
         group.read(m.BUDGET_LEFT)
+
+
+def test_a_budget_by_the_clock_shows_what_is_drawn_and_the_calls_that_are_left() -> None:
+    group = FakeGroup()
+    settings = SETTINGS.model_copy(update={"budget": BudgetSettings(per_hour=100)})
+    usage = Usage(seen=90, deferred=40, settled=40, reserved=80, spent=80, drawn=30)
+    CascadeTelemetry(group, settings, fake(on_gpu={}, usage=usage), fake())
+    assert (group.read(m.DRAWN), group.read(m.BUDGET_LEFT)) == (300_000, 70)
+
+
+def test_a_call_that_took_more_than_its_most_is_counted() -> None:
+    group = FakeGroup()
+    telemetry = ExpertTelemetry(group, lambda: 0.0)
+    telemetry.took_more()
+    assert group.read(m.OVER_BOUND) == 1
 
 
 def test_the_expert_counts_calls_and_money() -> None:
