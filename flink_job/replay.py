@@ -26,6 +26,7 @@ from model_store.memory import MemoryBackend
 from model_store.store import ModelStore
 from operators.assembly import (
     Parts,
+    build_alarm,
     build_cascade,
     build_desk,
     build_trainer,
@@ -76,7 +77,12 @@ class Replay:
         self._cascade = build_cascade(job, self.ledger, parts)
         self._desk = build_desk(job, self.ledger)
         self._publisher = Publisher(
-            self._task, build_trainer(job, parts), store, self.ledger, job.learning
+            self._task,
+            build_trainer(job, parts),
+            store,
+            self.ledger,
+            job.learning,
+            build_alarm(job),
         )
         self._publisher.start()
 

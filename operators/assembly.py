@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from model_store.ledger import Ledger, MemoryLedger
+from operators.audit.alarm import AgreementAlarm
 from operators.audit.evidence import Evidence
 from operators.core.cascade import Cascade
 from operators.core.holdout import Holdout
@@ -114,6 +115,14 @@ def _target(settings: CascadeSettings) -> AgreementTarget | None:
     if target is None or not isinstance(policy, BudgetedSettings):
         return None
     return AgreementTarget(target, settings.audit_rate, policy.confidence)
+
+
+def build_alarm(settings: CascadeSettings) -> AgreementAlarm | None:
+    """What tells when a target is missed; None without a target."""
+    target = _target(settings)
+    if target is None or settings.target_agreement is None:
+        return None
+    return AgreementAlarm(settings.target_agreement, settings.audit_rate, target.proved)
 
 
 def _policy_learner(settings: CascadeSettings) -> PolicyLearner:

@@ -8,6 +8,7 @@ from model_store.errors import HeadConflict, StoreError
 from model_store.ledger import Ledger
 from model_store.manifest import Manifest
 from model_store.store import ModelStore
+from operators.audit.alarm import AgreementAlarm
 from operators.core.trainer import Trainer
 from operators.records import Lesson
 from operators.settings import LearningSettings
@@ -23,6 +24,8 @@ class Publisher:
     ----------
     task
         Name of the task.
+    alarm
+        Looks at the counts after each lesson; None where there is no target for it.
     """
 
     def __init__(
@@ -32,12 +35,14 @@ class Publisher:
         store: ModelStore,
         ledger: Ledger,
         settings: LearningSettings,
+        alarm: AgreementAlarm | None = None,
     ) -> None:
         self._task = task
         self._trainer = trainer
         self._store = store
         self._ledger = ledger
         self._settings = settings
+        self._alarm = alarm
         self._ruled_at = 0
         self._in_a_row = 0  # rejections
         self._parent: str | None = None
@@ -87,6 +92,8 @@ class Publisher:
         made = self._publish() if self._due() else None
         try:
             self._ledger.settle(self._trainer.settled, self._trainer.disagreeing)
+            if self._alarm is not None:
+                self._alarm.look(self._ledger.usage())
         except StoreError as error:
             self.error = error
         return made

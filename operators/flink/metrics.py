@@ -117,6 +117,11 @@ AGREEMENT_LOWER = Metric(
     _TRAINER, "agreement_lower_ppm", "Bound on it for all accepted answers, at any time.", "over"
 )
 AGREEMENT_UPPER = Metric(_TRAINER, "agreement_upper_ppm", "The same from above.", "over")
+BELOW_TARGET = Metric(
+    _TRAINER,
+    "below_target",
+    "1 while audits prove too little for the target, else 0.",
+)
 LEVEL_AGREEMENT = Metric(
     _TRAINER,
     "agreement_on_annotated_ppm",

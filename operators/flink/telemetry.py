@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 from model_store.names import release_sequence
 from model_store.watch import HeadWatcher
+from operators.audit.alarm import AgreementAlarm
 from operators.audit.evidence import EVERYTHING, Agreement
 from operators.core.cascade import Cascade, Outcome
 from operators.core.intake import Intake
@@ -151,7 +152,13 @@ class TrainerTelemetry:
         self._lessons = self._meters.count(m.LESSONS)
         self._annotations = self._meters.count(m.ANNOTATIONS)
 
-    def watch(self, trainer: Trainer, publisher: Publisher, intake: Intake) -> None:
+    def watch(
+        self,
+        trainer: Trainer,
+        publisher: Publisher,
+        intake: Intake,
+        alarm: AgreementAlarm | None = None,
+    ) -> None:
         """Report of a trainer and what stands around it, from their first lesson on."""
         show = self._meters.show
         show(m.LESSONS_WAITING, lambda: intake.backlog)
@@ -160,6 +167,8 @@ class TrainerTelemetry:
         show(m.ADOPTED, lambda: publisher.adopted)
         show(m.STORE_FAILING, lambda: publisher.error is not None)
         show(m.HEAD, lambda: _sequence(publisher.parent))
+        if alarm is not None:
+            show(m.BELOW_TARGET, lambda: alarm.below)
         for level in self._settings.levels:
             self._watch_level(trainer, level.name)
         evidence = trainer.evidence

@@ -13,7 +13,7 @@ import msgspec
 from pyflink.datastream.functions import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import ListStateDescriptor, ValueStateDescriptor
 
-from operators.assembly import build_trainer
+from operators.assembly import build_alarm, build_trainer
 from operators.core.intake import Intake, Learned
 from operators.core.publisher import Publisher
 from operators.flink.connection import StoreConnection
@@ -85,12 +85,14 @@ class TrainerFunction(KeyedProcessFunction):
     def _start(self) -> Intake:
         lessons_thread, steps_thread = self._threads
         trainer = build_trainer(self._settings, executor=steps_thread)
+        alarm = build_alarm(self._settings)
         publisher = Publisher(
             self._connection.task,
             trainer,
             self._connection.store(),
             self._connection.ledger(),
             self._settings.learning,
+            alarm,
         )
         snapshot = self._snapshot.value()
         if snapshot is not None:
@@ -105,7 +107,7 @@ class TrainerFunction(KeyedProcessFunction):
         self._logged = deque(lessons)
         self._known = len(lessons)  # of those in the log, how many are learned
         self._intake = Intake(publisher, trainer, lessons_thread)
-        self._telemetry.watch(trainer, publisher, self._intake)
+        self._telemetry.watch(trainer, publisher, self._intake, alarm)
         return self._intake
 
     def _tell(self, learned: Iterable[Learned]) -> Iterator[str]:

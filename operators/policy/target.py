@@ -42,10 +42,17 @@ class AgreementTarget:
         audits could show that the times have changed. Nor is it spent to the end, at a full rate:
         each disagreement that an audit finds stands for many, and would shut the gate again.
         """
-        accepted = usage.seen - usage.deferred
-        spent = min(accepted, most_disagreements(usage.disagreeing, self._audit, self._alpha))
-        left = self._miss * usage.seen - spent
+        left = self._miss * usage.seen - self._spent(usage)
         return min(self._miss, max(0.0, left / _HORIZON))
+
+    def proved(self, usage: Usage) -> float:
+        """Share of all events so far whose decision the expert would confirm, at the least."""
+        return 1 - self._spent(usage) / max(1, usage.seen)
+
+    def _spent(self, usage: Usage) -> float:
+        """Disagreements that the audits leave possible."""
+        accepted = usage.seen - usage.deferred
+        return min(accepted, most_disagreements(usage.disagreeing, self._audit, self._alpha))
 
 
 def threshold_for(scores: Shares, risks: Shares, allowance: float) -> float:
