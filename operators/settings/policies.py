@@ -16,7 +16,7 @@ class BudgetedSettings(Section):
     audit: Annotated[float, Field(ge=0, le=0.5)] = 0.02
     """Share of the accepted answers that is checked with the expert all the same, at most. What is
     known of the agreement rests on these; with a `target_agreement`, 0.1 is a good value."""
-    audit_calls: Annotated[float, Field(gt=0, le=1)] = 0.05
+    audit_calls: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Part of the budget that audits take at most: where few calls are to be had, fewer answers
     than `audit` are checked. Not for a budget by the hour or minute, nor a `target_agreement`."""
     audit_window: Annotated[int, Field(ge=100)] = 2000
@@ -27,7 +27,7 @@ class BudgetedSettings(Section):
     """Latest deferral scores, in events, from which the threshold is taken."""
     horizon: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     """Events over which a surplus or a debt against the spending plan is evened out."""
-    exit_risk: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    exit_risk: Annotated[float, Field(ge=0, lt=1)] = 0.005
     """With several small levels: a level answers by itself if the estimated probability that the
     later small levels would disagree with it is at most this, and below the deferral threshold."""
     ensemble_rate: Annotated[float, Field(ge=0, le=1)] = 0.02

@@ -55,9 +55,9 @@ def test_policy_shorthand() -> None:
 @pytest.mark.parametrize(
     ("changes", "rate"),
     [
-        ({"budget": {"share": 0.5}}, 0.02),  # 5 % of half the events would be more
-        ({"budget": {"share": 0.1}}, 0.005),
-        ({"budget": {"calls": 600, "events": 6000}}, 0.005),
+        ({"budget": {"share": 0.5}}, 0.02),  # 10 % of half the events would be more
+        ({"budget": {"share": 0.05}}, 0.005),
+        ({"budget": {"calls": 300, "events": 6000}}, 0.005),
         ({"budget": {"calls": 600}}, 0.02),  # of so many events as nobody knows
         ({"budget": {"calls": 9, "events": 3}}, 0.02),
         ({"budget": {"calls": 0, "events": 3}}, 0),

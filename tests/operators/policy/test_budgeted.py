@@ -93,7 +93,8 @@ def test_turns_do_not_depend_on_the_order_of_construction() -> None:
 
 
 def test_three_small_levels_leave_by_their_gates() -> None:
-    served = policy(NO_AUDIT, BudgetSettings(share=0.05, burst=0), levels=3)
+    chosen = BudgetedSettings(audit=0, exit_risk=0.02)
+    served = policy(chosen, BudgetSettings(share=0.05, burst=0), levels=3)
     sure, unsure = confident(0.99), confident(0.6)
     first = [sure, unsure, unsure, unsure]
     second = [unsure, sure, unsure, unsure]
@@ -121,7 +122,7 @@ def test_before_the_first_release_no_gate_opens() -> None:
 
 
 def test_audited_events_visit_all_levels_and_answer_from_where_they_left() -> None:
-    chosen = BudgetedSettings(audit=0.3)
+    chosen = BudgetedSettings(audit=0.3, exit_risk=0.02)
     served = policy(chosen, BudgetSettings(share=0.5, burst=1000), levels=3, seed=4)
     sure, other = confident(0.99, label=0), confident(0.9, label=1)
     events = 200
