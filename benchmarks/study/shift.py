@@ -16,13 +16,12 @@ from statistics import mean, stdev
 from typing import Annotated
 
 import typer
-import yaml
 
 from benchmarks.study.cells import Cell, Result, read_result
 from benchmarks.study.methods import parse_method
 from benchmarks.study.pool import embed_all, missing, run_all
 from benchmarks.study.running import Context, replay_stream, scenario_of, stream_of
-from benchmarks.study.sets import StudySet, job_set, paper_sets, settings_of
+from benchmarks.study.sets import StudySet, paper_sets, settings_of
 from benchmarks.study.streams import Order
 from flink_job.demo.posts import LABELS, write
 
@@ -46,9 +45,7 @@ def posts(folder: Path, seed: int) -> StudySet:
         "sink": {"path": "unused"},
         "expert": {"kind": "recorded", "column": "expert"},
     }
-    file = folder / f"posts-{seed}.yaml"
-    file.write_text(yaml.safe_dump(job), encoding="utf-8")
-    return job_set(file)
+    return StudySet(f"posts-{seed}", job)
 
 
 def recovery(cell: Cell, context: Context) -> int | None:
