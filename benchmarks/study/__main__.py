@@ -48,6 +48,11 @@ def run(
         raise typer.BadParameter(f"no data set {', '.join(unknown)}; there are {', '.join(sets)}")
     context = Context(sets, [str(folder.resolve()) for folder in model or []], out / "embeddings")
     cells = []
+    for text in method or []:
+        try:
+            parse_method(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--method") from error
     for name, text in product(chosen_set or list(sets), method or list(METHODS)):
         if parse_method(text).needs_encoder and levels == "linear":
             continue

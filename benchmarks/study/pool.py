@@ -21,7 +21,7 @@ def missing(cells: Sequence[Cell], context: Context, out: Path, *, keep_stale: b
     Parameters
     ----------
     keep_stale
-        Leave the latter as they are; the table marks them.
+        Leave the latter as they are, though the table does not tell them apart.
     """
     due = []
     for cell in cells:
