@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from flink_job.demo.answers import answers_from_posts
 from flink_job.demo.endpoint import EndpointSettings, RunningEndpoint
 from flink_job.demo.posts import LABELS, generate
-from operators.expert.openai_expert import OpenAIExpert, api_key
+from operators.expert.openai_expert import OpenAIExpert
 from operators.expert.port import ExpertBusy, ExpertError, ExpertRefused, ExpertUnavailable, Reply
 from operators.records import Event
 from operators.settings import OpenAIExpertSettings, TaskSettings
@@ -307,23 +307,6 @@ def test_whatever_comes_back_is_a_reply_or_an_expert_error(
     for count in (tokens_in, tokens_out):
         assert isinstance(count, int)
         assert count >= 0
-
-
-def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = OpenAIExpertSettings(model="m", api_key_env="TEST_LLM_KEY")
-    monkeypatch.setenv("TEST_LLM_KEY", f" {KEY}\n")
-    key = api_key(chosen)
-    assert key.get_secret_value() == KEY
-    assert KEY not in repr(key) + str(key)
-
-
-@pytest.mark.parametrize("value", [None, "", "  "])
-def test_a_missing_key_says_what_to_do(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
-    monkeypatch.delenv("TEST_LLM_KEY", raising=False)
-    if value is not None:
-        monkeypatch.setenv("TEST_LLM_KEY", value)
-    with pytest.raises(ValueError, match=r"TEST_LLM_KEY is not set\. Operator action: export it"):
-        api_key(OpenAIExpertSettings(model="m", api_key_env="TEST_LLM_KEY"))
 
 
 def test_the_genuine_client_against_a_running_endpoint() -> None:
