@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from benchmarks.study.tables import Row
@@ -42,7 +43,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
                     [r.values[name].mean for r in curve],
                     yerr=[r.values[name].deviation for r in curve],
                     label=method,
-                    color=f"C{number % 10}",
+                    color=colormaps["tab20"](number % 20),
                     marker="o",
                     markersize=3,
                     linewidth=2.4 if method in _HIGHLIGHTED else 1.0,

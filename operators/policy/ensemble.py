@@ -14,7 +14,7 @@ import numpy.typing as npt
 from operators.levels.port import Probabilities
 
 _FLOOR = 1e-9  # probability under which a logarithm is not taken
-_FIRST = 0.25  # weight of a level that better ones come after
+_FIRST = 0.5  # weight of a level that better ones come after
 _WEIGHT_RANGE = (0.05, 5.0)  # no level is ever silenced, none is trusted without bound
 
 Weights = npt.NDArray[np.float64]
