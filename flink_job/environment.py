@@ -7,12 +7,13 @@ import sys
 from pyflink.common import Configuration
 from pyflink.datastream import CheckpointingMode, StreamExecutionEnvironment
 
-from flink_job.settings import FlinkSettings, SettingsError
+from flink_job.settings import RESTARTS_FORGOTTEN_S, FlinkSettings, SettingsError
 
 _CHECKPOINT_TIMEOUT = (
     "1 h"  # checkpoints wait for the expert's calls, which may hang and be retried
 )
 _FAILED_CHECKPOINTS = 10  # in a row that are no reason to restart the job
+_RESTARTS = "restart-strategy.exponential-delay"
 _RESTORE = "execution.state-recovery.path"
 _BUNDLE_SIZE = 1000  # records are chunks, so the bundle's time is what ends it
 
@@ -67,10 +68,14 @@ def _job_options(settings: FlinkSettings, checkpoints: str) -> dict[str, str]:
     return {
         "python.fn-execution.bundle.size": str(_BUNDLE_SIZE),
         "python.fn-execution.bundle.time": str(settings.bundle_time_ms),
-        # The default retries for ever, which looks like a job that hangs.
-        "restart-strategy.type": "fixed-delay" if settings.restarts else "none",
-        "restart-strategy.fixed-delay.attempts": str(settings.restarts),
-        "restart-strategy.fixed-delay.delay": "1 s",
+        # The default retries for ever, which looks like a job that hangs. A fixed number of times
+        # would give up a stream that runs for a year at the fourth machine that dies.
+        "restart-strategy.type": "exponential-delay" if settings.restarts else "none",
+        f"{_RESTARTS}.attempts-before-reset-backoff": str(settings.restarts),
+        f"{_RESTARTS}.reset-backoff-threshold": f"{RESTARTS_FORGOTTEN_S} s",
+        f"{_RESTARTS}.initial-backoff": "1 s",
+        f"{_RESTARTS}.max-backoff": "10 s",
+        f"{_RESTARTS}.backoff-multiplier": "2.0",
         # The default keeps checkpoints in the JobManager's memory, and fails from 5 MB of state on:
         # less than a trainer's.
         "execution.checkpointing.storage": "filesystem",

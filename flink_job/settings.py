@@ -16,6 +16,8 @@ from operators.settings import CascadeSettings, Name, PaperSettings, RecordedExp
 
 _URL_ENV = "FLINK_CASCADE_REDIS_URL"
 _KINDS_BY_DEFAULT = ("source", "sink")
+RESTARTS_FORGOTTEN_S = 600
+"""So long a job must run for the failures before to be forgotten."""
 _YEAR_S = 366 * 86_400.0
 
 
@@ -95,7 +97,7 @@ class FlinkSettings(Section):
     jars: tuple[Path, ...] = ()
     """Jars that travel with the job: the Kafka connector, where it is not in Flink's lib folder."""
     restarts: Annotated[int, Field(ge=0)] = 3
-    """Failures after which the job gives up."""
+    """Failures on end after which the job gives up: with less than ten minutes between them."""
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "INFO"
     """Of a local run, whose log is in the sink's folder. A cluster has its own setting."""
     metrics_port: Annotated[int, Field(ge=1, le=65_535)] | None = None

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flink_job.connecting import connection
-from flink_job.settings import JobSettings
+from flink_job.settings import FlinkSettings, JobSettings
 from tests.kafka import JARS
 
 pytestmark = pytest.mark.flink
@@ -25,6 +25,20 @@ def nodes(job: JobSettings, records: int | None) -> list[Any]:
     graph.build(env, job, connection(job, "r"), records)
     built = env._j_stream_execution_environment.getStreamGraph(False)
     return list(built.getStreamNodes().toArray())
+
+
+@pytest.mark.parametrize(("restarts", "strategy"), [(0, "none"), (2, "exponential-delay")])
+def test_a_job_is_given_up_after_failures_on_end_and_not_after_so_many_ever(
+    restarts: int, strategy: str
+) -> None:
+    from flink_job.environment import create_environment
+
+    env = create_environment(FlinkSettings(restarts=restarts), "file:///nowhere")
+    options = env._j_stream_execution_environment.getConfiguration().toMap()
+    assert options["restart-strategy.type"] == strategy
+    prefix = "restart-strategy.exponential-delay"
+    assert options[f"{prefix}.attempts-before-reset-backoff"] == str(restarts)
+    assert options[f"{prefix}.reset-backoff-threshold"] == "600 s"
 
 
 KAFKA = {"kind": "kafka", "bootstrap": "nowhere:1"}
