@@ -72,6 +72,15 @@ def _refuse_occupied(settings: SinkSettings) -> None:
         raise SettingsError(message)
 
 
+def last_checkpoint(folder: Path) -> Path | None:
+    """The latest complete checkpoint of a run that keeps them in its sink's folder."""
+    found = [
+        (metadata.stat().st_mtime_ns, metadata.parent)
+        for metadata in (folder / CHECKPOINTS).glob(f"*/chk-*/{_METADATA}")
+    ]
+    return max(found)[1] if found else None
+
+
 def savepoint_uri(path: str) -> str:
     """Where Flink finds a savepoint or checkpoint, given as a folder or as a URI.
 

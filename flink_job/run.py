@@ -10,6 +10,7 @@ from typing import Any
 
 from flink_job import output, stopping
 from flink_job.connecting import begin_counts, require_key, require_levels, running_store
+from flink_job.failing import explain
 from flink_job.java import ensure_java
 from flink_job.jvm import prepare_jvm
 from flink_job.outcome import Outcome, conclude
@@ -24,7 +25,7 @@ _REFRESH_S = 0.25
 
 
 class JobFailed(RuntimeError):
-    """The Flink job ended with an error; the message is its root cause."""
+    """The Flink job ended with an error; the message is its root cause, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def _execute(
         try:
             result.result()
         except Exception as error:  # py4j raises one class for all that happens in the JVM
-            raise JobFailed(stopping.root_cause(error)) from error
+            raise JobFailed(explain(stopping.root_cause(error), job, link.run)) from error
         stop.conclude()
     return None if stop.savepoint is None else Stopped(stop.savepoint)
 
