@@ -132,6 +132,28 @@ class JobManager:
             )
         return str(outcome["location"])
 
+    def state(self, job_id: str) -> str:
+        """What a job is doing, in Flink's words: RUNNING, RESTARTING, FAILED, ...
+
+        Raises
+        ------
+        JobManagerError
+            If there is no such job.
+        """
+        return str(self._call("GET", f"/jobs/{quote(job_id, safe='')}").get("state"))
+
+    def failure(self, job_id: str) -> str | None:
+        """The root cause of a job's latest failure; None if it never failed.
+
+        Raises
+        ------
+        JobManagerError
+            If there is no such job.
+        """
+        found = self._call("GET", f"/jobs/{quote(job_id, safe='')}/exceptions")
+        history = found.get("exceptionHistory", {}).get("entries") or []
+        return root_cause(RuntimeError(history[0]["stacktrace"])) if history else None
+
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         kind = HTTPSConnection if self._secure else HTTPConnection
         connection = kind(self._host, self._port, timeout=_TIMEOUT_S)

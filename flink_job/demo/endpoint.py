@@ -63,7 +63,7 @@ async def serve(
 
 
 class RunningEndpoint:
-    """The endpoint on a free port of 127.0.0.1, in a thread of its own, as a context manager.
+    """The endpoint on a port of 127.0.0.1, in a thread of its own, as a context manager.
 
     Leaving the context ends the calls in flight and the thread. An object may be entered once.
 
@@ -71,9 +71,14 @@ class RunningEndpoint:
     ----------
     settings, answers
         As for `make_app`.
+    port
+        Where to listen; 0 takes one that is free.
     """
 
-    def __init__(self, settings: EndpointSettings, answers: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: EndpointSettings, answers: Mapping[str, str], port: int = 0
+    ) -> None:
+        self._wanted = port
         self._endpoint = Endpoint(settings, answers)
         self._stop: Future[None] = Future()
         self._port: Future[int] = Future()
@@ -131,7 +136,7 @@ class RunningEndpoint:
             self._port.set_exception(error)
 
     async def _serve(self) -> None:
-        async with _listening(self._endpoint, "127.0.0.1", 0) as port:
+        async with _listening(self._endpoint, "127.0.0.1", self._wanted) as port:
             self._port.set_result(port)
             await asyncio.wrap_future(self._stop)
 

@@ -13,20 +13,20 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.chaos.stage import KEY_ENV, URL_ENV
 from flink_job.demo.posts import LABELS, Post
 from flink_job.standalone import StandaloneCluster
 
-URL_ENV = "FLINK_CASCADE_REDIS_URL"
 _PATIENCE_S = 300.0
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster(
     redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[StandaloneCluster]:
     """A cluster whose TaskManagers know the way to the tests' Redis."""
     with StandaloneCluster(
-        tmp_path_factory.mktemp("cluster"), environment={URL_ENV: redis_url}
+        tmp_path_factory.mktemp("cluster"), environment={URL_ENV: redis_url, KEY_ENV: "sk-chaos"}
     ) as running:
         yield running
 

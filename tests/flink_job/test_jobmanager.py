@@ -120,6 +120,19 @@ def test_a_savepoint_that_fails_is_told_with_its_cause(server: FakeJobManager) -
         JobManager(server.address, lambda _: None).stop(JOB, None)
 
 
+def test_it_tells_what_a_job_does_and_why_it_failed(server: FakeJobManager) -> None:
+    trace = "java.lang.Outer: x\nCaused by: java.io.IOException: disk full\n"
+    server.answer(f"GET /jobs/{JOB}", {"state": "FAILED"})
+    history = {"entries": [{"stacktrace": trace}, {"stacktrace": "older"}]}
+    server.answer(
+        f"GET /jobs/{JOB}/exceptions", {"exceptionHistory": history}, {"exceptionHistory": {}}
+    )
+    manager = JobManager(server.address)
+    assert manager.state(JOB) == "FAILED"
+    assert manager.failure(JOB) == "java.io.IOException: disk full"
+    assert manager.failure(JOB) is None
+
+
 def test_a_refusal_is_told_with_what_to_do(server: FakeJobManager) -> None:
     told = "Config key [execution.checkpointing.savepoint-dir] is not set."
     server.answer(f"POST /jobs/{JOB}/stop", {"errors": [told]}, status=400)
