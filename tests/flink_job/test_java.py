@@ -39,7 +39,7 @@ def test_a_java_that_is_named_but_not_there(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_java_of_the_path_is_left_to_flink(tmp_path: Path) -> None:
     put_java(tmp_path)
     ensure_java()
-    assert not os.environ["JAVA_HOME"]
+    assert "JAVA_HOME" not in os.environ
 
 
 def test_the_java_of_the_extra_is_the_last_resort() -> None:
