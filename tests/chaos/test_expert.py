@@ -25,23 +25,25 @@ def test_an_llm_of_any_kind_of_trouble_holds_up_nobody_and_is_asked_again(
             failures.update(decision.failure for decision in stage.decisions())
             return bool(failures.intersection(kinds))
 
-        stage.feed(100)
-        stage.until_asking(5)
+        def ask() -> None:
+            before = stage.expert.received
+            stage.feed(100)
+            stage.until(lambda: stage.expert.received >= before + 5, "calls")
+
+        ask()
         for _ in range(2):
             stage.expert.down()
             stage.feed(100)
             stage.until(lambda: refused_by(Failure.CONNECTION, Failure.CIRCUIT_OPEN), "a refusal")
             failures.clear()
             stage.expert.up()
-            stage.feed(100)
-            stage.until_asking(5)
+            ask()
         stage.expert.behave(failure_rate=1.0, failure_kinds=("nonsense",))
         stage.feed(200)
         stage.until(lambda: refused_by(Failure.NONSENSE), "nonsense")
         stage.expert.behave(failure_rate=0.0, latency_ms_median=1500, latency_sigma=1.0)
-        stage.feed(100)
         before = len(stage.decisions())
-        stage.until_asking(5)
+        ask()
         stage.until(lambda: len(stage.decisions()) > before, "decisions beside slow calls")
 
     expert = {
