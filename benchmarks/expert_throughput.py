@@ -35,6 +35,7 @@ import numpy as np
 from benchmarks.slow_llm import SlowLLM
 from benchmarks.topics import DECIDED, FIELDS, PARTITIONS, POSTS, Feeder, Reader, Seen, percentiles
 from flink_job.demo.posts import LABELS, generate
+from flink_job.outcome import Outcome
 from flink_job.output import LOGS
 from flink_job.run import Progress, run
 from flink_job.settings import JobSettings
@@ -136,7 +137,8 @@ def throughput(seconds: float) -> None:
         reached = answered / (last["at"] - first["at"])
         drawn_s = (last["slept"] - first["slept"]) / answered
         took = checkpoints_s(settings.sink.path / LOGS, first["wall"], last["wall"])
-        print(f"{outcome.evaluation.delivery.complete=}")  # type: ignore[union-attr]
+        assert isinstance(outcome, Outcome)
+        assert outcome.evaluation.delivery.complete
     print(
         f"{answered:.0f} answers in {last['at'] - first['at']:.0f} s: {reached:.1f} a second with "
         f"{in_flight:.0f} calls in flight; mean latency {drawn_s:.2f} s drawn, {llm.mean_s:.2f} s "

@@ -137,13 +137,13 @@ def _fill_disk(theatre: Theatre) -> None:
         manager = JobManager(job.cluster.address)
         stage.until(lambda: manager.state(job.job_id) == "FAILED", "the job's failure")
         stage.note = f"ended with: {manager.failure(job.job_id)}"
-        subprocess.run([*mount, "remount,size=16m"], check=True)  # noqa: S603
+        subprocess.run([*mount, "remount,size=16m"], check=True)  # noqa: S603  # literal
         job.submit(stage.checkpoint())
         stage.until(lambda: stage.dead_letters() >= _BAD, "all dead letters")
         stage.note += f"; went on with room, to {stage.dead_letters()} dead letters of {_BAD}"
     finally:
         # Lazily: the sink may still hold files open.
-        subprocess.run(["umount", "-l", str(folder)], check=True)  # noqa: S603, S607
+        subprocess.run(["umount", "-l", str(folder)], check=True)  # noqa: S603, S607  # ours
 
 
 def _at_parallelism(number: int) -> Scenario:

@@ -200,7 +200,7 @@ def test_no_file_at_all_raises_anything_else(
         "redis://localhost?db=1&password=hunter2",
         "redis://:/hunter2@localhost",
         "redis://user#hunter2@localhost",
-        "unix://user:hunter2@/tmp/redis.sock",
+        "unix://user:hunter2@/run/redis.sock",
     ],
 )
 def test_a_password_in_the_url_is_refused_and_not_repeated(
@@ -222,7 +222,7 @@ def test_an_unreadable_yaml_does_not_show_its_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://localhost", "rediss://user@host:6380/2", "unix:///tmp/redis.sock"]
+    "url", ["redis://localhost", "rediss://user@host:6380/2", "unix:///run/redis.sock"]
 )
 def test_a_url_without_a_password_is_taken(url: str) -> None:
     assert StoreSettings(kind="redis", url=url).resolve() == url

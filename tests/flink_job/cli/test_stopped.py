@@ -40,14 +40,17 @@ def test_the_command_that_is_printed_goes_on(
     content: Content, write_job: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict[str, Any]] = []
-    monkeypatch.setattr(main, "run_job", stopped("file:/tmp/a b/savepoint-1", seen))
+    monkeypatch.setattr(main, "run_job", stopped("file:/kept/a b/savepoint-1", seen))
     job = write_job(watching(content, tmp_path))
     result = CliRunner().invoke(app, ["run", str(job)])
     assert result.exit_code == 0
     command = shlex.split(result.output.partition("go on with:\n")[2])
     assert command[:2] == ["flink-cascade", "run"]
     assert CliRunner().invoke(app, command[1:]).exit_code == 0
-    assert seen[1] == {"run_id": seen[0]["run_id"], "from_savepoint": "/tmp/a b/savepoint-1"}  # noqa: S108  # a name
+    assert seen[1] == {
+        "run_id": seen[0]["run_id"],
+        "from_savepoint": "/kept/a b/savepoint-1",
+    }  # a name
 
 
 @pytest.mark.parametrize(
