@@ -27,8 +27,8 @@ import numpy as np
 
 from benchmarks.encoder_runs import encoder, linear
 from benchmarks.recorded import DataSet, named, read
-from model_store.ledger import MemoryLedger
 from model_store.memory import MemoryBackend
+from model_store.memory_ledger import MemoryLedger
 from model_store.store import ModelStore
 from operators.assembly import build_trainer, prepare_levels
 from operators.core.intake import Intake

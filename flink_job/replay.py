@@ -21,8 +21,9 @@ from flink_job.outcome import Outcome, conclude
 from flink_job.settings import JobSettings, SettingsError
 from flink_job.sources.blocks import Blocks, survey
 from flink_job.virtual_time import VirtualTime
-from model_store.ledger import MemoryLedger, Usage
+from model_store.ledger import Usage
 from model_store.memory import MemoryBackend
+from model_store.memory_ledger import MemoryLedger
 from model_store.store import ModelStore
 from operators.assembly import (
     Parts,

@@ -12,7 +12,8 @@ from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
-from model_store.ledger import Ledger, MemoryLedger
+from model_store.ledger import Ledger
+from model_store.memory_ledger import MemoryLedger
 from operators.audit.alarm import AgreementAlarm
 from operators.audit.evidence import Evidence
 from operators.core.cascade import Cascade

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model_store.errors import StoreMisconfigured
-from model_store.ledger import Grant, Ledger, MemoryLedger, Usage
+from model_store.ledger import Grant, Ledger, Usage
+from model_store.memory_ledger import MemoryLedger
 from model_store.redis_connection import RedisConnection
 from model_store.redis_ledger import RedisLedger
 

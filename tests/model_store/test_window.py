@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model_store.errors import StoreMisconfigured
-from model_store.ledger import Grant, Ledger, MemoryLedger
+from model_store.ledger import Grant, Ledger
+from model_store.memory_ledger import MemoryLedger
 from model_store.redis_connection import RedisConnection
 from model_store.redis_ledger import RedisLedger
 from model_store.window import LATE, PARTS, Window

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.errors import StoreUnavailable
-from model_store.ledger import Grant, MemoryLedger, Usage
+from model_store.ledger import Grant, Usage
+from model_store.memory_ledger import MemoryLedger
 from operators.levels.port import Probabilities, Tensors
 from operators.policy.port import Routing, Rows
 from operators.records import Event, Reason

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_store.ledger import MemoryLedger
 from model_store.memory import MemoryBackend
+from model_store.memory_ledger import MemoryLedger
 from model_store.store import ModelStore
 from operators.assembly import Parts, build_cascade, build_desk, build_trainer
 from operators.core.publisher import Publisher

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.ledger import MemoryLedger, Usage
+from model_store.ledger import Usage
+from model_store.memory_ledger import MemoryLedger
 from model_store.window import Window
 from operators.pacing import RatePlan, plan_of
 from operators.policy.budgeted import BudgetedPolicy

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from model_store.ledger import MemoryLedger, Usage
+from model_store.ledger import Usage
+from model_store.memory_ledger import MemoryLedger
 
 
 class FakeState:

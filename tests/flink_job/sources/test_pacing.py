@@ -6,7 +6,8 @@ import pytest
 
 from flink_job.sources.pacing import Pacer
 from model_store.errors import StoreUnavailable
-from model_store.ledger import MemoryLedger, Usage
+from model_store.ledger import Usage
+from model_store.memory_ledger import MemoryLedger
 
 
 class Clock:

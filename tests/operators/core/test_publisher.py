@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from model_store.errors import HeadConflict, StoreUnavailable
-from model_store.ledger import Ledger, MemoryLedger
+from model_store.ledger import Ledger
 from model_store.memory import MemoryBackend
+from model_store.memory_ledger import MemoryLedger
 from model_store.store import ModelStore
 from operators.assembly import build_trainer
 from operators.core.publisher import Publisher

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.ledger import Grant, MemoryLedger
+from model_store.ledger import Grant
+from model_store.memory_ledger import MemoryLedger
 from operators.expert.desk import call_id
 from operators.expert.port import ExpertRefused
 from operators.records import Answer

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.ledger import Ledger, MemoryLedger
+from model_store.ledger import Ledger
+from model_store.memory_ledger import MemoryLedger
 from model_store.window import Window
 from operators.expert.port import ExpertError, ExpertRefused, Reply
 from operators.records import Event
