@@ -84,7 +84,7 @@ class Deferral(msgspec.Struct, frozen=True):
     Parameters
     ----------
     opinions
-        Opinions of the levels that were asked, cheapest first.
+        Opinions of the levels that were asked and had one, cheapest first.
     probabilities
         What the small levels say together; uniform if none was reached.
     level

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from model_store.errors import StoreError
 from model_store.ledger import Ledger, Usage
 from model_store.manifest import Release
 from operators.audit.exposed import Exposed
+from operators.levels.asking import ask
 from operators.levels.port import Level, Probabilities, under
 from operators.policy.port import PREFIX, Policy, Routing, Rows
 from operators.records import Decision, Deferral, Event, Exposure, Opinion, Reason
@@ -62,7 +64,12 @@ class _Asked:
     """The chunk as a policy sees it: levels are evaluated on the rows it asks about, no others."""
 
     def __init__(
-        self, events: Sequence[Event], levels: Sequence[Level], labels: int, trained: bool
+        self,
+        events: Sequence[Event],
+        levels: Sequence[Level],
+        labels: int,
+        trained: bool,
+        no_opinion: Counter[str],
     ) -> None:
         self.ids = [event.id for event in events]
         self.levels = len(levels)
@@ -72,13 +79,16 @@ class _Asked:
         self.opinions = np.zeros((len(levels), len(events), labels))
         self._texts = [event.text for event in events]
         self._ask = levels
+        self._no_opinion = no_opinion
 
     def ask(self, level: int, rows: Rows) -> Probabilities:
-        """Evaluate a level on these rows."""
-        opinion = self._ask[level].predict([self._texts[row] for row in rows])
-        self.reached[level, rows] = True
-        self.opinions[level, rows] = opinion
-        return opinion
+        """Evaluate a level on these rows; it counts as reached where it has an opinion."""
+        asked = self._ask[level]
+        opinions = ask(asked.name, asked.predict, [self._texts[row] for row in rows])
+        self.reached[level, rows] = opinions.given
+        self.opinions[level, rows] = opinions.probabilities
+        self._no_opinion[asked.name] += opinions.missing
+        return opinions.probabilities
 
 
 class Cascade:
@@ -113,6 +123,8 @@ class Cascade:
         """Why the last report to the ledger failed, if it did."""
         self.release_created_unix_s = 0.0
         """When the release that decides now was made; 0 before the first."""
+        self.no_opinion = Counter[str]()
+        """Events on whose text a level failed, by its name."""
 
     @property
     def release(self) -> str | None:
@@ -199,7 +211,8 @@ class Cascade:
         """
         if not self.knows(shard):
             self.restore(shard, None)
-        asked = _Asked(events, self._levels, len(self._task.labels), self._release is not None)
+        labels, trained = len(self._task.labels), self._release is not None
+        asked = _Asked(events, self._levels, labels, trained, self.no_opinion)
         routing = self._policy.route(asked, self._current_usage())
         before = self._shards[shard]
         exposed = Exposed(before.exposed)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import msgspec
@@ -15,6 +17,7 @@ from model_store.manifest import Release
 from operators.audit.evidence import Evidence
 from operators.core.gate import Ruling, Scores, quadratic
 from operators.core.holdout import Holdout
+from operators.levels.asking import Opinions, ask
 from operators.levels.port import Learner, SlowLearner, Tensors, prefixed, under
 from operators.policy.port import PREFIX, PolicyLearner
 from operators.records import Annotation, Audit
@@ -71,6 +74,8 @@ class Trainer:
         """Levels that the last lesson gave a turn to learn in the background."""
         self._holdout = holdout
         self._counts = Counts()
+        self.left_out = Counter[str]()
+        """Annotations on whose text a level failed, by its name: it did not learn them."""
 
     @property
     def annotations(self) -> int:
@@ -107,7 +112,7 @@ class Trainer:
         """Learn from the annotations of a chunk of `settled` verdicts.
 
         Every level is judged on what it would have said before it learns the answer, and the
-        policy learns from that.
+        policy learns from that. A level leaves out what it fails to say something about.
 
         Parameters
         ----------
@@ -125,13 +130,26 @@ class Trainer:
         texts = [annotation.text for annotation in annotations]
         labels = np.array([annotation.label for annotation in annotations], np.intp)
         propensity = np.array([annotation.propensity for annotation in annotations])
-        opinions = [learner.predict(texts) for learner in self._learners]
-        self._policy.learn(opinions, labels, propensity)
-        for learner, opinion in zip(self._learners, opinions, strict=True):
-            self._judge(learner.name, opinion.argmax(axis=1) == labels)
-            learner.learn(texts, labels.tolist())
+        opinions = [ask(learner.name, learner.predict, texts) for learner in self._learners]
+        self._teach_policy(opinions, labels, propensity)
+        for learner, own in zip(self._learners, opinions, strict=True):
+            self._judge(learner.name, (own.probabilities.argmax(axis=1) == labels)[own.given])
+            learner.learn(list(compress(texts, own.given)), labels[own.given].tolist())
+            self.left_out[learner.name] += own.missing
         self._counts.annotations += len(annotations)
         self._give_turns(turns)
+
+    def _teach_policy(
+        self,
+        opinions: Sequence[Opinions],
+        labels: npt.NDArray[np.intp],
+        propensity: npt.NDArray[np.float64],
+    ) -> None:
+        """Only what all levels have an opinion of tells how far to trust each."""
+        complete = np.all([own.given for own in opinions], axis=0)
+        if complete.any():
+            said = [own.probabilities[complete] for own in opinions]
+            self._policy.learn(said, labels[complete], propensity[complete])
 
     def _give_turns(self, before: Collection[str] | None) -> None:
         ready = [
@@ -183,8 +201,11 @@ class Trainer:
         texts = holdout.texts
         if not texts:
             return np.empty(0)
-        opinions = [learner.predict_again(texts) for learner in self._learners]
-        return quadratic(self._policy.together(opinions), holdout.labels)
+        said = [
+            ask(learner.name, learner.predict_again, texts).probabilities
+            for learner in self._learners
+        ]
+        return quadratic(self._policy.together(said), holdout.labels)
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """The weights of all levels and of the policy, to publish."""

@@ -66,6 +66,12 @@ DECIDED = Metric(_CASCADE, "decided", "Events answered by a small level at once.
 ROUTED = Metric(_CASCADE, "routed", "Events decided or deferred, by reason.", "reason")
 DEFERRED = Metric(_CASCADE, "deferred", "Events sent on to the expert.")
 DEGRADED = Metric(_CASCADE, "degraded", "Answered at once for want of budget.")
+NO_OPINION = Metric(
+    _CASCADE,
+    "no_opinion",
+    "Events of which a level has no opinion: it failed on them.",
+    "level",
+)
 ON_GPU = Metric(_CASCADE, "on_gpu", "1 if the level runs on a GPU, else 0.", "level")
 SWAPS = Metric(_CASCADE, "swaps", "Releases taken up.")
 REJECTED = Metric(_CASCADE, "rejected_releases", "Releases that did not load; the old one served.")
@@ -109,6 +115,9 @@ OLDEST = Metric(_EXPERT, "oldest_waiting_ms", "How long the oldest of them has b
 
 LESSONS = Metric(_TRAINER, "lessons", "Chunks of verdicts learned from.")
 ANNOTATIONS = Metric(_TRAINER, "annotations", "Annotations learned from.")
+LEFT_OUT = Metric(
+    _TRAINER, "left_out", "Annotations that a level did not learn: it failed on them.", "level"
+)
 AUDITS = Metric(_TRAINER, "audits", "Accepted answers that were checked at random.", "over")
 AGREEMENT = Metric(
     _TRAINER, "agreement_ppm", "Share of them that the expert confirmed; 0 before any.", "over"

@@ -52,6 +52,7 @@ class CascadeTelemetry:
         meters.show(m.RELEASE_CREATED, lambda: cascade.release_created_unix_s)
         for level, on_gpu in cascade.on_gpu.items():
             meters.show(m.ON_GPU, lambda on_gpu=on_gpu: on_gpu, level)  # type: ignore[misc]
+            meters.show(m.NO_OPINION, lambda level=level: cascade.no_opinion[level], level)  # type: ignore[misc]
         meters.show(m.RESERVED, lambda: cascade.usage.reserved)
         meters.show(m.UNSETTLED, lambda: cascade.usage.deferred - cascade.usage.settled)
         if settings.budget is not None:
@@ -177,6 +178,7 @@ class TrainerTelemetry:
             self._watch_agreement(m.WINDOW, lambda: evidence.recent(EVERYTHING))
 
     def _watch_level(self, trainer: Trainer, name: str) -> None:
+        self._meters.show(m.LEFT_OUT, lambda: trainer.left_out[name], name)
         self._meters.show(m.LEVEL_AGREEMENT, lambda: _PPM * trainer.agreement.get(name, 0.0), name)
 
     def _watch_agreement(self, over: str, read: Callable[[], Agreement]) -> None:

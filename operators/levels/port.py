@@ -67,7 +67,10 @@ class Learner(Protocol):
         """As `predict`, of texts that are asked about time and again; the last bits may differ."""
 
     def learn(self, texts: Sequence[str], labels: Sequence[int]) -> None:
-        """Imitate the expert on new examples, in order."""
+        """Imitate the expert on new examples, in order.
+
+        Must not fail on a text that `predict` does not fail on.
+        """
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Weights to publish: copies, keyed by tensor name without the level's prefix."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,9 @@ from flink_job.settings import JobSettings
 from model_store.embedded import EmbeddedRedis
 from operators.core.cascade import Cascade
 from operators.core.cascade import Outcome as CascadeOutcome
+from operators.levels.features import NgramHasher
 from operators.records import Decision, Event, Reason
+from tests.operators.fakes import failing_on
 
 pytestmark = pytest.mark.flink
 Make = Callable[..., JobSettings]
@@ -82,10 +85,23 @@ def test_a_failing_endpoint_loses_nothing(
     assert b"sk-test-not-to-be-found" not in everything
 
 
-def test_job_and_replay_decide_alike(make_job: Make, silent: Silent, posts: Path) -> None:
+@pytest.fixture
+def unreadable() -> Iterator[set[str]]:
+    """Texts among the posts that make the level raise, each time that it meets them."""
+    texts = {post.text for post in islice(generate(EVENTS, 5), 0, None, 40)}
+    with failing_on(NgramHasher, texts.__contains__):
+        yield texts
+
+
+def test_job_and_replay_decide_alike(
+    make_job: Make, silent: Silent, posts: Path, unreadable: set[str]
+) -> None:
     # As in the replay, no block is read before what the last one taught was learned.
     fields = {"key": "author", "label": "label"}
-    learned = make_job(source={"path": posts, "block": 100, "max_lag": 0, "fields": fields})
+    learned = make_job(
+        source={"path": posts, "block": 100, "max_lag": 0, "fields": fields},
+        flink={"checkpoint_interval_s": 0.5, "restarts": 0},
+    )
     job_outcome = run(learned, "learn", silent)
     replay_outcome = run_replay(make_job())
     assert isinstance(job_outcome, Outcome)
@@ -97,6 +113,13 @@ def test_job_and_replay_decide_alike(make_job: Make, silent: Silent, posts: Path
     assert abs(theirs.calls - ours.calls) <= 15
     assert len(theirs.releases) > 3
     assert len(lines_of(learned, "releases")) >= len(theirs.releases)
+    # A text that the level fails on is decided once, by others, and learned by nobody.
+    assert theirs.delivery.complete
+    released = {name: d for name, d in by_id(learned).items() if d.release}
+    bad = {p.id for p in generate(EVENTS, 5) if p.text in unreadable} & released.keys()
+    assert bad
+    assert all(d.degraded or d.level == "expert" for name, d in released.items() if name in bad)
+    assert {released[name].small_label for name in bad} == {None}
 
     # Frozen: the release that the job left behind decides in both, with one result.
     frozen = {"learning": {"frozen": True}}

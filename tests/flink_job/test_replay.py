@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import astuple
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flink_job.connecting import connection
+from flink_job.demo.posts import generate
 from flink_job.evaluation import read_decisions
 from flink_job.outcome import Outcome
 from flink_job.replay import replay, run_replay
@@ -18,9 +20,11 @@ from flink_job.settings import JobSettings, SettingsError
 from model_store.redis_backend import RedisBackend
 from model_store.store import ModelStore
 from operators.assembly import build_trainer
+from operators.levels.features import NgramHasher
 from operators.records import Annotation, Decision, Reason
 from tests.flink_job.conftest import CALLS, POSTS
 from tests.flink_job.llm import KEY, KEY_ENV, endpoint, expert
+from tests.operators.fakes import failing_on
 
 Make = Callable[..., JobSettings]
 URL_ENV = "TEST_CASCADE_REDIS_URL"
@@ -82,6 +86,19 @@ def test_without_a_call_all_is_degraded_but_decided(posts: Path, make_job: Make)
     assert outcome.evaluation.calls == 0
     assert {decision.reason for decision in decisions} == {Reason.BUDGET}
     assert all(decision.degraded for decision in decisions)
+
+
+def test_texts_that_the_level_fails_on_are_decided_and_nothing_else_changes(
+    posts: Path, make_job: Make
+) -> None:
+    bad = {post.text for post in islice(generate(POSTS, 0), 0, None, 20)}
+    with failing_on(NgramHasher, bad.__contains__):
+        outcome, decisions = run(make_job())
+    assert outcome.evaluation.delivery.complete
+    assert outcome.evaluation.releases
+    hit = [d for d in decisions if int(d.id[2:]) % 20 == 0 and d.release]
+    assert {decision.level for decision in hit if not decision.degraded} == {"expert"}
+    assert {decision.small_label for decision in hit} == {None}
 
 
 @pytest.mark.parametrize("target", [0.7, 0.9])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from model_store.errors import StoreUnavailable
 from model_store.ledger import Grant, Usage
@@ -200,3 +202,22 @@ class Later(Executor):
     def work(self) -> None:
         while self.waiting:
             self.waiting.pop(0)()
+
+
+class UnreadableError(Exception):
+    """A level's failure on a text."""
+
+
+@contextmanager
+def failing_on(reader: type, refused: Callable[[str], bool]) -> Iterator[None]:
+    """Have a class that reads texts for levels fail on a batch with such a one in it."""
+    original: Any = vars(reader)["__call__"]
+
+    def read(self: Any, texts: Sequence[str]) -> Any:
+        if any(map(refused, texts)):
+            raise UnreadableError(texts)
+        return original(self, texts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "__call__", read)
+        yield

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -46,6 +47,7 @@ def test_the_cascade_counts_what_became_of_its_events() -> None:
     cascade = fake(
         release=None,
         on_gpu={"linear": False, "encoder": True},
+        no_opinion=Counter(encoder=7),
         release_created_unix_s=0.0,
         usage=Usage(seen=50, deferred=30, settled=10, reserved=40, retried=5),
         ledger_error=None,
@@ -72,6 +74,7 @@ def test_the_cascade_counts_what_became_of_its_events() -> None:
     assert (group.read(m.RESERVED), group.read(m.UNSETTLED)) == (40, 20)
     assert group.read(m.BUDGET_LEFT) == 60
     assert (group.read(m.ON_GPU, "linear"), group.read(m.ON_GPU, "encoder")) == (0, 1)
+    assert (group.read(m.NO_OPINION, "linear"), group.read(m.NO_OPINION, "encoder")) == (0, 7)
 
 
 def test_without_a_budget_nothing_is_said_about_it() -> None:
@@ -148,7 +151,7 @@ def test_the_trainer_reports_what_audits_prove() -> None:
     group = FakeGroup()
     telemetry = TrainerTelemetry(group, SETTINGS)
     evidence = Evidence(0.5, 0.95, 1000)
-    trainer = fake(agreement={}, evidence=evidence)
+    trainer = fake(agreement={}, evidence=evidence, left_out=Counter(linear=2))
     publisher = fake(published=1, rejected=2, adopted=0, error=None, parent="r000007-1a2b3c4d5e6f")
     telemetry.watch(trainer, publisher, fake(backlog=2))
     assert group.read(m.LESSONS_WAITING) == 2
@@ -164,6 +167,7 @@ def test_the_trainer_reports_what_audits_prove() -> None:
         lower, upper = group.read(m.AGREEMENT_LOWER, over), group.read(m.AGREEMENT_UPPER, over)
         assert 900_000 < lower < 990_000 < upper <= 1_000_000
     assert group.read(m.LEVEL_AGREEMENT, "linear") == 250_000
+    assert group.read(m.LEFT_OUT, "linear") == 2
     assert (group.read(m.LESSONS), group.read(m.PROMOTED), group.read(m.HEAD)) == (1, 1, 7)
     assert group.read(m.TURNED_DOWN) == 2
     assert group.read(m.STORE_FAILING) == 0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 
 from operators.assembly import build_trainer
 from operators.core.trainer import Trainer
+from operators.levels.encoder.tokens import Tokens
 from operators.records import Annotation
 from operators.settings import CascadeSettings, EncoderSettings
-from tests.operators.fakes import Later
+from tests.operators.fakes import Later, failing_on
 from tests.operators.levels.checks import annotate, equal, toy_stream
 from tests.operators.test_assembly import written as job_of
 
@@ -113,3 +115,23 @@ def test_the_seed_alone_decides_where_steps_take_no_time(job: CascadeSettings) -
         name for name, value in first.tensors().items() if not np.array_equal(value, before[name])
     ]
     assert {name.split("/")[0] for name in moved if "/layers/" in name} == {"small", "large"}
+
+
+def test_a_text_that_an_encoder_fails_on_never_gets_to_its_steps(job: CascadeSettings) -> None:
+    def bad(text: str) -> bool:
+        return text.endswith("!")
+
+    taught = [
+        [msgspec.structs.replace(n, text=n.text + "!" * (i % 4 == 1)) for i, n in enumerate(part)]
+        for part in lessons([7] * 12)
+    ]
+    with failing_on(Tokens, bad):
+        steady = build_trainer(job)
+        learn(steady, taught[:5])
+        snapshot = steady.snapshot()
+        log = learn(steady, taught[5:])
+        heir = repeat(job, snapshot, log, None)
+    assert heir.snapshot() == steady.snapshot()
+    assert {name for _, turns in log for name in turns} == {"small", "large"}
+    assert steady.left_out["linear"] == 0
+    assert steady.left_out["small"] == steady.left_out["large"] > 20
