@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import multiprocessing
 import random
 import time
 import urllib.request
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
 
+from benchmarks.child import SPAWN, Child
+
 _SHUTDOWN_S = 0.2
 
 
-class SlowLLM:
+class SlowLLM(Child):
     """Answers every call with one label, after a log-normal while.
 
     Parameters
@@ -31,28 +30,16 @@ class SlowLLM:
     """
 
     def __init__(self, label: str, median_s: float, sigma: float) -> None:
-        self._settings = (label, median_s, sigma)
+        self._here, there = SPAWN.Pipe()
+        super().__init__(_serve, label, median_s, sigma, there)
         self.mean_s = median_s * math.exp(sigma**2 / 2)
         """Of the time that it takes, by its distribution."""
 
     def __enter__(self) -> Self:
-        spawn = multiprocessing.get_context("spawn")
-        here, there = spawn.Pipe()
-        self._process: BaseProcess = spawn.Process(
-            target=_serve, args=(*self._settings, there), daemon=True
-        )
-        self._process.start()
-        self.base_url = f"http://127.0.0.1:{here.recv()}/v1"
+        """Start it, and wait until it listens."""
+        super().__enter__()
+        self.base_url = f"http://127.0.0.1:{self._here.recv()}/v1"
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._process.terminate()
-        self._process.join()
 
     def stats(self) -> dict[str, float]:
         """Calls ``answered`` and ``in_flight``, seconds ``slept`` for those answered, ``at``."""

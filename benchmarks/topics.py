@@ -6,17 +6,16 @@ The moment when a post is sent travels with it, as the event's time.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from confluent_kafka import Consumer, Producer
 
+from benchmarks.child import SPAWN, Child
 from flink_job.demo.posts import generate
 
 POSTS, DECIDED = "posts", "decided"
@@ -47,28 +46,18 @@ class Seen:
         return 1000 * (self.seen_s - self.sent_s)
 
 
-class Reader:
+class Reader(Child):
     """Reads decisions from now on, in a process of its own."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+        self._here, there = SPAWN.Pipe()
+        super().__init__(_read, bootstrap, there)
 
     def __enter__(self) -> Self:
-        spawn = multiprocessing.get_context("spawn")
-        self._here, there = spawn.Pipe()
-        self._process = spawn.Process(target=_read, args=(self._bootstrap, there), daemon=True)
-        self._process.start()
+        """Start it, and wait until it reads."""
+        super().__enter__()
         self._here.recv()
         return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._process.terminate()
-        self._process.join()
 
     def count(self) -> int:
         """Decisions read so far."""
@@ -82,7 +71,7 @@ class Reader:
         return [Seen(*row) for row in self._here.recv()]
 
 
-class Feeder:
+class Feeder(Child):
     """Sends generated posts at a steady rate, in a process of its own, from when it is entered.
 
     Parameters
@@ -92,28 +81,8 @@ class Feeder:
     """
 
     def __init__(self, bootstrap: str, rates: list[tuple[float, float]]) -> None:
-        self._arguments = (bootstrap, rates)
+        super().__init__(_feed, bootstrap, rates)
         self.events = sum(round(rate * seconds) for rate, seconds in rates)
-
-    def __enter__(self) -> Self:
-        spawn = multiprocessing.get_context("spawn")
-        self._process = spawn.Process(target=_feed, args=self._arguments, daemon=True)
-        self._process.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._process.terminate()
-        self._process.join()
-
-    @property
-    def done(self) -> bool:
-        """Whether all is sent."""
-        return not self._process.is_alive()
 
 
 def percentiles(seen: list[Seen]) -> Times:
