@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -26,10 +25,8 @@ from benchmarks.encoder_runs import (
     encoder,
     line,
     linear,
-    over_seeds,
-    remembered,
+    replayed,
     show_header,
-    sources,
 )
 from benchmarks.recorded import DataSet, named, read
 from operators.levels.encoder.session import open_encoder
@@ -59,10 +56,8 @@ def cases(data: DataSet, options: argparse.Namespace) -> list[Case]:
 
 def rows_of_table(data: DataSet, options: argparse.Namespace) -> None:
     """Replay and print one row for each case."""
-    with tempfile.TemporaryDirectory() as scratch, remembered(data, options):
-        files = sources(data, options, scratch)
-        for case in cases(data, options):
-            print(line(data, case, over_seeds(data, case, files)), flush=True)
+    for case, runs in replayed(data, options, cases(data, options)):
+        print(line(data, case, runs), flush=True)
 
 
 def times(data: DataSet, options: argparse.Namespace) -> None:

@@ -123,9 +123,17 @@ def remembered(data: DataSet, options: argparse.Namespace) -> Iterator[None]:
 
 def replays(data: DataSet, options: argparse.Namespace) -> list[str]:
     """The rows of the table of one data set."""
+    return [line(data, case, runs) for case, runs in replayed(data, options, cases(data, options))]
+
+
+def replayed(
+    data: DataSet, options: argparse.Namespace, chosen: Sequence[Case]
+) -> Iterator[tuple[Case, list[Evaluation]]]:
+    """Replay one case after the other, each on the sources of all seeds."""
     with tempfile.TemporaryDirectory() as scratch, remembered(data, options):
         files = sources(data, options, scratch)
-        return [line(data, case, over_seeds(data, case, files)) for case in cases(data, options)]
+        for case in chosen:
+            yield case, over_seeds(data, case, files)
 
 
 def over_seeds(data: DataSet, case: Case, files: Sequence[Path]) -> list[Evaluation]:

@@ -11,7 +11,6 @@ CPU time of the gradient steps by label.
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from typing import Any
 from unittest import mock
@@ -23,10 +22,8 @@ from benchmarks.encoder_runs import (
     encoder,
     line,
     linear,
-    over_seeds,
-    remembered,
+    replayed,
     show_header,
-    sources,
 )
 from benchmarks.recorded import DataSet, named
 from operators.levels.encoder.finetune import Tuner
@@ -73,13 +70,10 @@ def main() -> None:
     show_header("steps, CPU ms a label")
     with mock.patch.object(Tuner, "round", timed):
         for data in named(options.sets):
-            with tempfile.TemporaryDirectory() as scratch, remembered(data, options):
-                files = sources(data, options, scratch)
-                for case in cases(data, options):
-                    steps_s.clear()
-                    runs = over_seeds(data, case, files)
-                    cost = 1e3 * sum(steps_s) / sum(run.calls for run in runs)
-                    print(line(data, case, runs), f"{cost:.0f} |", flush=True)
+            for case, runs in replayed(data, options, cases(data, options)):
+                cost = 1e3 * sum(steps_s) / sum(run.calls for run in runs)
+                print(line(data, case, runs), f"{cost:.0f} |", flush=True)
+                steps_s.clear()
 
 
 if __name__ == "__main__":
