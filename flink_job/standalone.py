@@ -5,11 +5,9 @@ from __future__ import annotations
 import getpass
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import yaml
@@ -18,8 +16,8 @@ from flink_job import processes
 from flink_job.java import ensure_java
 from flink_job.jobmanager import JobManager, JobManagerError
 from flink_job.submission import flink_home
+from model_store.loopback import HOST, free_port
 
-_HOST = "127.0.0.1"
 _CONF = "FLINK_CONF_DIR"
 _START_TIMEOUT_S = 300.0
 _STOP_TIMEOUT_S = 20.0
@@ -73,16 +71,16 @@ class StandaloneCluster:
     ) -> None:
         self._directory = directory.absolute()
         self._wanted = task_managers
-        port, rpc_port = _free_port(), _free_port()
-        self.address = f"{_HOST}:{port}"
+        port, rpc_port = free_port(), free_port()
+        self.address = f"{HOST}:{port}"
         self._options = {
-            "jobmanager.rpc.address": _HOST,
+            "jobmanager.rpc.address": HOST,
             "jobmanager.rpc.port": str(rpc_port),
-            "jobmanager.bind-host": _HOST,
-            "taskmanager.host": _HOST,
-            "taskmanager.bind-host": _HOST,
+            "jobmanager.bind-host": HOST,
+            "taskmanager.host": HOST,
+            "taskmanager.bind-host": HOST,
             "taskmanager.numberOfTaskSlots": str(slots),
-            "rest.address": _HOST,
+            "rest.address": HOST,
             "rest.port": str(port),
             "io.tmp.dirs": str(self._directory / "tmp"),
             # A process that was killed is noticed in seconds, not in a minute.
@@ -129,12 +127,7 @@ class StandaloneCluster:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end_all()
 
     def start_task_manager(self) -> None:
@@ -228,10 +221,3 @@ class StandaloneCluster:
         processes.send(self._members(), signal.SIGTERM)
         if not processes.wait_until(lambda: not self._members(), _STOP_TIMEOUT_S):
             processes.send(self._members(), signal.SIGKILL)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

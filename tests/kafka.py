@@ -9,17 +9,16 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from model_store.loopback import HOST, free_port
 from tests import connector
 
 _PATIENCE_S = 60.0
-_HOST = "127.0.0.1"
 JARS = [Path(sys.prefix) / "jars" / name for name in connector.JARS]
 """Where `make` puts the connector."""
 
@@ -29,10 +28,8 @@ class Broker:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        with socket.socket() as probe:
-            probe.bind((_HOST, 0))
-            self._port = probe.getsockname()[1]
-        self.bootstrap = f"{_HOST}:{self._port}"
+        self._port = free_port()
+        self.bootstrap = f"{HOST}:{self._port}"
 
     def __enter__(self) -> Self:
         package = importlib.util.find_spec("noida_db")
@@ -48,18 +45,13 @@ class Broker:
         wait_for(self._listens)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait()
 
     def _listens(self) -> bool:
         try:
-            socket.create_connection((_HOST, self._port), 1).close()
+            socket.create_connection((HOST, self._port), 1).close()
         except OSError:
             return False
         return True

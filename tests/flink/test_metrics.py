@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import urllib.error
 import urllib.request
 from collections import defaultdict
@@ -16,6 +15,7 @@ from flink_job.demo.endpoint import EndpointSettings, RunningEndpoint
 from flink_job.demo.posts import generate
 from flink_job.run import run
 from flink_job.settings import JobSettings
+from model_store.loopback import free_port
 from operators.flink import metrics as m
 from operators.records import Reason
 from tests.docker import dashboards
@@ -25,13 +25,6 @@ EVENTS, CALLS = 800, 250
 # Shown for a budget by the clock and for a target, which exclude the budget of this job.
 ELSEWHERE = {m.DRAWN.prometheus, m.BELOW_TARGET.prometheus}
 Scrape = dict[str, dict[str, float]]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def scrape(port: int) -> Scrape:

@@ -96,7 +96,7 @@ def test_it_dies_with_a_parent_that_was_killed(tmp_path: Path) -> None:
 def test_a_server_that_ends_at_once_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "_executable", lambda: "/bin/false")
+    monkeypatch.setattr(embedded, "executable", lambda: "/bin/false")
     with pytest.raises(StoreUnavailable, match=r"redis\.log"), EmbeddedRedis(tmp_path):
         pass
     assert not (tmp_path / "redis.conf").exists()

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import ssl
 import threading
-from types import TracebackType
 from typing import Self
 
 
@@ -26,12 +25,7 @@ class TlsFront:
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         asyncio.run_coroutine_threadsafe(self._shut(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
