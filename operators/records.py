@@ -232,10 +232,16 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """An input that is no event, with the reason; ``raw`` is cut to a bounded length."""
+    """An input that is no event, with the reason; ``raw`` is cut to a bounded length.
+
+    Parameters
+    ----------
+    line
+        Where it stands in its source: a line, an offset, or the id of a stream's entry.
+    """
 
     source: str
-    line: int
+    line: int | str
     error: str
     raw: str
 

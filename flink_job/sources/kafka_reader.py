@@ -31,7 +31,9 @@ class KafkaReader(ProcessFunction):
             for shard in range(self._job.flink.shards):
                 yield shard, TICK
             return
-        block = read_stretch(self._job, Stretch(*value))
+        topic, partition, *records = value
+        stretch = Stretch(f"{topic}-{partition}", *records)
+        block = read_stretch(self._job, stretch, "the record has no value")
         if block.dead:
             yield DEAD_LETTERS, to_json_lines(block.dead)
         for shard, events in block.chunks.items():

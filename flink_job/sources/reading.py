@@ -23,12 +23,12 @@ _ESCAPE = "surrogateescape"  # keeps bytes that are no UTF-8, to be found and re
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a file.
+    """One row of a file, or record of another source.
 
     Parameters
     ----------
     line
-        Where it stands: its last line in the file, counted from 1.
+        Where it stands: its last line in the file, counted from 1, its offset, or its entry's id.
     values
         Its fields, or None if it could not be read as a row.
     error
@@ -37,7 +37,7 @@ class Row:
         The input as it was, cut.
     """
 
-    line: int
+    line: int | str
     values: dict[str, Any] | None
     error: str | None = None
     raw: str = ""
@@ -139,7 +139,7 @@ def _json_rows(file: gzip.GzipFile | io.BufferedReader, longest: int) -> Iterato
         yield read_object(number, line)
 
 
-def read_object(number: int, content: bytes) -> Row:
+def read_object(number: int | str, content: bytes) -> Row:
     """The row that a JSON object makes; `number` says where it stands."""
     raw = content[: 4 * _RAW_KEPT].decode("utf-8", "backslashreplace").rstrip("\n")[:_RAW_KEPT]
     try:

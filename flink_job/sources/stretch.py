@@ -1,4 +1,4 @@
-"""A stretch of a topic's partition as events by shard and dead letters."""
+"""A stretch of a topic's partition, or of a stream, as events by shard and dead letters."""
 
 from __future__ import annotations
 
@@ -16,38 +16,41 @@ from operators.records import DeadLetter, Event
 
 @dataclass(frozen=True)
 class Stretch:
-    """Records of one partition, in their order: three sequences of one length.
+    """Records of one partition or stream, in their order: three sequences of one length.
 
     Parameters
     ----------
-    offsets
-        Where they stand.
+    source
+        What they are records of.
+    places
+        Where they stand in it: offsets, or ids of entries.
     times
         When they were written, in UTC, as in ``2026-01-31 23:59:59.123``.
     contents
         Their values; None for a record that has none.
     """
 
-    topic: str
-    partition: int
-    offsets: Sequence[int]
+    source: str
+    places: Sequence[int | str]
     times: Sequence[str | None]
     contents: Sequence[bytes | None]
 
 
-def read_stretch(job: JobSettings, stretch: Stretch) -> Block:
+def read_stretch(job: JobSettings, stretch: Stretch, empty: str) -> Block:
     """The events of a stretch by shard, in their order, and its dead letters.
 
-    An event without an id gets its place in the topic as one, which a replay gives again.
+    An event without an id gets its place in the source as one, which a replay gives again.
+
+    Parameters
+    ----------
+    empty
+        What is wrong with a record that has no value.
     """
-    fields, source = job.source.fields, f"{stretch.topic}-{stretch.partition}"
+    fields = job.source.fields
     block = Block({}, [])
-    for offset, time, content in zip(stretch.offsets, stretch.times, stretch.contents, strict=True):
-        if content is None:
-            row = Row(offset, None, "the record has no value")
-        else:
-            row = read_object(offset, bytes(content))
-        event = parse(row, source, job.task.name, fields, job.recorded_column)
+    for place, time, content in zip(stretch.places, stretch.times, stretch.contents, strict=True):
+        row = Row(place, None, empty) if content is None else read_object(place, bytes(content))
+        event = parse(row, stretch.source, job.task.name, fields, job.recorded_column)
         if isinstance(event, DeadLetter):
             block.dead.append(event)
             continue

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from flink_job.demo.posts import LABELS
 from flink_job.settings import JobSettings
+from flink_job.sources.blocks import Block
 from flink_job.sources.parsing import shard_of
 from flink_job.sources.stretch import Stretch, cut, read_stretch
 
@@ -36,7 +37,11 @@ def make(**fields: str | None) -> JobSettings:
 
 def stretch(*contents: bytes | None) -> Stretch:
     numbers = range(7, 7 + len(contents))
-    return Stretch("posts", 3, list(numbers), [TIME] * len(contents), list(contents))
+    return Stretch("posts-3", list(numbers), [TIME] * len(contents), list(contents))
+
+
+def read(job: JobSettings, records: Stretch) -> Block:
+    return read_stretch(job, records, "no value")
 
 
 def told(**values: Any) -> bytes:
@@ -44,7 +49,7 @@ def told(**values: Any) -> bytes:
 
 
 def test_an_event_has_its_fields_and_kafkas_time() -> None:
-    block = read_stretch(make(id="a.b", text="t", key="c"), stretch(told(a={"b": 5}, t="x", c="k")))
+    block = read(make(id="a.b", text="t", key="c"), stretch(told(a={"b": 5}, t="x", c="k")))
     ((event,),) = block.chunks.values()
     assert (event.id, event.text, event.key) == ("5", "x", "k")
     assert event.time == "2026-01-31T23:59:59.123Z"
@@ -52,13 +57,13 @@ def test_an_event_has_its_fields_and_kafkas_time() -> None:
 
 
 def test_its_own_time_comes_before_kafkas() -> None:
-    block = read_stretch(make(id=None, time="when"), stretch(told(text="x", when="today")))
+    block = read(make(id=None, time="when"), stretch(told(text="x", when="today")))
     ((event,),) = block.chunks.values()
     assert event.time == "today"
 
 
 def test_without_an_id_the_place_is_one() -> None:
-    block = read_stretch(make(id=None), stretch(told(text="x"), told(text="y")))
+    block = read(make(id=None), stretch(told(text="x"), told(text="y")))
     assert sorted(e.id for c in block.chunks.values() for e in c) == ["posts-3:7", "posts-3:8"]
 
 
@@ -78,7 +83,7 @@ def test_without_an_id_the_place_is_one() -> None:
 def test_what_is_no_event_is_a_dead_letter_with_its_place(
     content: bytes | None, error: str
 ) -> None:
-    block = read_stretch(make(), stretch(told(id="1", text="x"), content))
+    block = read(make(), stretch(told(id="1", text="x"), content))
     (letter,) = block.dead
     assert (letter.source, letter.line) == ("posts-3", 8)
     assert error in letter.error
@@ -89,7 +94,7 @@ def test_what_is_no_event_is_a_dead_letter_with_its_place(
 def test_every_record_is_one_event_or_one_dead_letter(contents: list[Any]) -> None:
     job = make(id=None, key="k")
     given_ = [told(text="x", k=c) if isinstance(c, int) else c for c in contents]
-    block = read_stretch(job, stretch(*given_))
+    block = read(job, stretch(*given_))
     places = [e.id for chunk in block.chunks.values() for e in chunk]
     places += [f"{letter.source}:{letter.line}" for letter in block.dead]
     assert sorted(places) == sorted(f"posts-3:{i}" for i in range(7, 7 + len(contents)))
@@ -100,7 +105,7 @@ def test_every_record_is_one_event_or_one_dead_letter(contents: list[Any]) -> No
 
 @pytest.mark.parametrize(("length", "sizes"), [(0, []), (3, [3]), (4, [3, 1]), (6, [3, 3])])
 def test_a_long_chunk_is_cut(length: int, sizes: list[int]) -> None:
-    block = read_stretch(make(id=None, key="k"), stretch(*[told(text="x", k=1)] * length))
+    block = read(make(id=None, key="k"), stretch(*[told(text="x", k=1)] * length))
     events = next(iter(block.chunks.values()), [])
     parts = cut(events, 3)
     assert [len(part) for part in parts] == sizes
