@@ -38,18 +38,18 @@ class StoreMisconfigured(StoreError):
 
 
 class StoreUnavailable(StoreError):
-    """The store could not be reached, refused the user, or failed to answer.
+    """Redis could not be reached, refused the user, or failed to answer.
 
     Attributes
     ----------
     address
-        Where the store was looked for, without user and password.
+        Where Redis was looked for, without user and password.
     """
 
     def __init__(self, address: str, reason: str) -> None:
         self.address = address
         super().__init__(
-            f"The model store at {address} is unavailable: {reason}.",
+            f"Redis at {address} is unavailable: {reason}.",
             "check that Redis runs, that this host may reach it, and the user's ACL.",
         )
 

@@ -69,8 +69,7 @@ class RedisConnection:
         except (TypeError, ValueError, RedisError) as error:
             # Not chained, nor its text shown: urllib quotes what it cannot parse, password and all.
             raise StoreMisconfigured(
-                f"The Redis URL of the model store ({self.address}) cannot be used "
-                f"({type(error).__name__}).",
+                f"The URL of Redis ({self.address}) cannot be used ({type(error).__name__}).",
                 "give redis://, rediss:// or unix://, percent-encode special characters in the "
                 "password, and use only options that redis-py knows.",
             ) from None
