@@ -5,22 +5,32 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from contextlib import closing
 from dataclasses import dataclass
 
 from flink_job import output
-from flink_job.connecting import require_key, require_levels, running_store
+from flink_job.connecting import (
+    connection,
+    require_key,
+    require_levels,
+    running_store,
+    streams_connection,
+)
 from flink_job.java import ensure_java
 from flink_job.kafka_settings import KafkaConnection
 from flink_job.settings import JobSettings, SettingsError
 from flink_job.sink_settings import KafkaSinkSettings
-from flink_job.source_settings import KafkaSourceSettings
+from flink_job.source_settings import KafkaSourceSettings, RedisSourceSettings
 from flink_job.sources.blocks import Survey, survey
+from flink_job.sources.entry_ids import BEFORE_ALL
 from flink_job.sources.reading import list_files
+from flink_job.sources.redis_streams import RedisStreams, read_look
 from model_store.errors import StoreError
 from operators.expert.tariff import most_for_text
 from operators.settings import EncoderSettings, OpenAIExpertSettings
 
 _SAMPLE = 1000  # records of a watched folder that are looked at
+_SAMPLE_OF_STREAM = 100  # entries of each stream
 _CONNECT_S = 5.0
 
 
@@ -49,6 +59,8 @@ def check_job(job: JobSettings) -> list[Finding]:
 def _source(job: JobSettings) -> Finding:
     if isinstance(job.source, KafkaSourceSettings):
         return _brokers("source", job.source)
+    if isinstance(job.source, RedisSourceSettings):
+        return _streams(job, job.source)
     try:
         if job.source.watch:
             files = list_files(job.source)
@@ -63,6 +75,36 @@ def _source(job: JobSettings) -> Finding:
         unanswered = sum(reference.expert is None for reference in found.references)
         detail += f", {unanswered} without a recorded answer"
     return Finding("source", found.events > 0, detail, _without_gold(job, found))
+
+
+def _streams(job: JobSettings, source: RedisSourceSettings) -> Finding:
+    """What the streams hold, and whether the first entries of each are events."""
+    if job.embedded_streams:
+        names = ", ".join(source.streams)
+        return Finding("source", True, f"{names}, in the embedded Redis of the run")
+    found, missing, bad = [], [], []
+    try:
+        job.resolve_source()
+        if source.url is None and source.url_env is None:
+            job.store.resolve()
+        with closing(streams_connection(source, connection(job, "check")).redis()) as redis:
+            streams = RedisStreams(redis, source)
+            for name in source.streams:
+                look = streams.look(name, BEFORE_ALL, _SAMPLE_OF_STREAM)
+                found.append(f"{name}: {look.length if look else 0} entries")
+                if look is None:
+                    missing.append(name)
+                else:
+                    bad += read_look(job, source, name, look).dead
+    except (SettingsError, StoreError) as error:
+        return Finding("source", False, str(error))
+    warnings = [f"there is no stream {name!r} yet; it is waited for" for name in missing]
+    if bad:
+        warnings.append(
+            f"{len(bad)} of the first {_SAMPLE_OF_STREAM} entries of a stream are no events: "
+            f"{bad[0].source}, {bad[0].line}: {bad[0].error}"
+        )
+    return Finding("source", True, "; ".join(found), "; ".join(warnings) or None)
 
 
 def _sample(job: JobSettings) -> Survey:

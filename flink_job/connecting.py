@@ -11,12 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from flink_job.settings import JobSettings, SettingsError
-from model_store.embedded import EmbeddedRedis
+from flink_job.source_settings import RedisSourceSettings
+from model_store.embedded import EmbeddedRedis, write_private
 from operators.assembly import prepare_levels
 from operators.flink.connection import StoreConnection
 from operators.levels.encoder.errors import EncoderUnavailable
 from operators.settings import OpenAIExpertSettings
 
+EMBEDDED_URL = "redis.url"
+"""File in the sink's folder that says where the embedded Redis is which holds the streams."""
 _EMBEDDED_ENV = "FLINK_CASCADE_EMBEDDED_REDIS_URL"
 
 
@@ -33,6 +36,13 @@ def connection(job: JobSettings, run: str) -> StoreConnection:
         answers_ttl_s=store.answers_ttl_s,
         window=job.budget.window if job.budget else None,
     )
+
+
+def streams_connection(source: RedisSourceSettings, store: StoreConnection) -> StoreConnection:
+    """How operators reach the Redis with the streams: by an address of its own, or the store's."""
+    if source.url is None and source.url_env is None:
+        return store
+    return replace(store, url=source.url, url_env=source.url_env or store.url_env)
 
 
 @contextmanager
@@ -62,6 +72,29 @@ def running_store(job: JobSettings, run: str) -> Iterator[StoreConnection]:
             yield replace(connection(job, run), url_env=variable)
         finally:
             del os.environ[variable]
+
+
+@contextmanager
+def shown_to_producers(job: JobSettings, link: StoreConnection) -> Iterator[None]:
+    """Keep a file that says where the embedded Redis is, as long as it runs, if it has streams.
+
+    For whoever adds entries: its port and its password are new each time.
+
+    Raises
+    ------
+    OSError
+        If it can not be written.
+    """
+    if not job.embedded_streams:
+        yield
+        return
+    path = job.sink.path / EMBEDDED_URL
+    # Without a name redis-cli, before version 7, asks for a user that has none.
+    write_private(path, os.environ[link.url_env].replace("://:", "://default:", 1))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def require_key(job: JobSettings) -> None:

@@ -16,20 +16,26 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from pyflink.common import Types, WatermarkStrategy
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.datastream.connectors.number_seq import NumberSequenceSource
+from pyflink.datastream.functions import KeyedProcessFunction
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment, TableDescriptor
 
 from flink_job import output
+from flink_job.connecting import streams_connection
 from flink_job.planned import name_planned, transformation_of
 from flink_job.settings import JobSettings
 from flink_job.sink_settings import KafkaSinkSettings
 from flink_job.sinks import FileSinks, KafkaSinks, Sinks
-from flink_job.source_settings import KafkaSourceSettings
+from flink_job.source_settings import KafkaSourceSettings, RedisSourceSettings
 from flink_job.sources.block_reader import BlockReader, numbers
 from flink_job.sources.folder_reader import FolderReader
 from flink_job.sources.kafka import read_topics
+from flink_job.sources.redis_streams import RedisStreams
+from flink_job.sources.stream_reader import StreamReader
 from operators.flink.answers import AnswersFunction
 from operators.flink.cascade import CascadeFunction
 from operators.flink.connection import StoreConnection
@@ -45,7 +51,8 @@ from operators.flink.types import (
     VERDICTS,
 )
 
-_TICKS_PER_SECOND = 10  # of a watched folder: each reads one block
+_FOLDER_TICKS = 10  # a second: each reads one block
+_STREAM_TICKS = 1  # a second
 
 
 def build(
@@ -59,12 +66,21 @@ def build(
     Parameters
     ----------
     records
-        Length of a source that ends; None for a watched folder, or a topic.
+        Length of a source that ends; None for a watched folder, a stream, or a topic.
+
+    Raises
+    ------
+    SettingsError
+        If Flink lacks what the job needs, or what should be a stream of Redis is none.
+    model_store.errors.StoreError
+        If the Redis with the streams is out of reach.
     """
     tables = StreamTableEnvironment.create(env)
     sinks = _sinks(env, tables, job, connection)
     if isinstance(job.source, KafkaSourceSettings):
         read = read_topics(tables, job, job.source)
+    elif isinstance(job.source, RedisSourceSettings):
+        read = _stream(tables, job, job.source, connection)
     elif records is None:
         read = _watch(tables, job, connection)
     else:
@@ -148,15 +164,33 @@ def _read(
 def _watch(
     tables: StreamTableEnvironment, job: JobSettings, connection: StoreConnection
 ) -> DataStream:
-    ticks = TableDescriptor.for_connector("datagen").option(
-        "rows-per-second", str(_TICKS_PER_SECOND)
-    )
+    return _ticked(tables, _FOLDER_TICKS, FolderReader(job, connection))
+
+
+def _stream(
+    tables: StreamTableEnvironment,
+    job: JobSettings,
+    source: RedisSourceSettings,
+    connection: StoreConnection,
+) -> DataStream:
+    streams = streams_connection(source, connection)
+    with closing(streams.redis()) as redis:
+        beginnings = RedisStreams(redis, source).beginnings()
+    reader = StreamReader(job, connection, streams, beginnings)
+    return _ticked(tables, _STREAM_TICKS, reader)
+
+
+def _ticked(
+    tables: StreamTableEnvironment, per_second: int, reader: KeyedProcessFunction
+) -> DataStream:
+    """The output of a reader that ticks wake, which never end."""
+    ticks = TableDescriptor.for_connector("datagen").option("rows-per-second", str(per_second))
     schema = Schema.new_builder().column("tick", DataTypes.INT()).build()
     ticking = tables.to_data_stream(tables.from_descriptor(ticks.schema(schema).build()))
     name_planned(transformation_of(ticking), "ticks")
     return (
         ticking.key_by(lambda _: 0, Types.INT())
-        .process(FolderReader(job, connection), CHUNK)
+        .process(reader, CHUNK)
         .name("read")
         .uid("read")
         .set_parallelism(1)

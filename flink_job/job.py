@@ -48,6 +48,7 @@ def require_shared(job: JobSettings, run_id: str) -> None:
         )
         raise SettingsError(message)
     job.store.resolve()
+    job.resolve_source()
 
 
 def send(job: JobSettings, run_id: str, *, again: bool = False) -> None:

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from flink_job import output, stopping
-from flink_job.connecting import begin_counts, require_key, require_levels, running_store
+from flink_job.connecting import (
+    begin_counts,
+    require_key,
+    require_levels,
+    running_store,
+    shown_to_producers,
+)
 from flink_job.failing import explain
 from flink_job.java import ensure_java
 from flink_job.jvm import prepare_jvm
@@ -102,13 +108,14 @@ def run(
     if found is not None:
         _require_files(job)
         job = job.for_stream_of(found.events)
+    job.resolve_source()
     require_key(job)
     require_levels(job)
     restore = None if from_savepoint is None else _resumable(job, from_savepoint)
     output.prepare(job.sink, go_on=restore is not None)
     ensure_java()
     prepare_jvm(job.flink, job.sink.path / output.LOGS)
-    with running_store(job, run_id) as link:
+    with running_store(job, run_id) as link, shown_to_producers(job, link):
         begin_counts(link, go_on=restore is not None)
         started = time.monotonic()
         stopped = _execute(job, link, found, on_progress, restore)

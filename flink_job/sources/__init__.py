@@ -1,1 +1,1 @@
-"""Sources: files of posts, read in blocks, as records that are events or dead letters."""
+"""Sources: files, topics of Kafka, streams of Redis; records are events or dead letters."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from model_store.errors import StoreMisconfigured
 from model_store.ledger import Ledger
 from model_store.redis_backend import RedisBackend
+from model_store.redis_connection import DEFAULT_RETRIES, RedisConnection
 from model_store.redis_ledger import RedisLedger
 from model_store.store import ModelStore
 from model_store.watch import HeadWatcher
@@ -68,6 +69,10 @@ class StoreConnection:
         return HeadWatcher(
             store, self.task, poll_interval_s=_POLL_INTERVAL_S, monotonic=time.monotonic
         )
+
+    def redis(self, *, retries: int = DEFAULT_RETRIES) -> RedisConnection:
+        """Connect to what else is in that Redis."""
+        return RedisConnection(self._url(), retries=retries)
 
     def _url(self) -> str:
         try:

@@ -49,6 +49,7 @@ KAFKA = {"kind": "kafka", "bootstrap": "nowhere:1"}
     [
         ({"path": "posts"}, {"path": "out"}, 10),
         ({"path": "posts", "watch": True}, {"path": "out"}, None),
+        ({"kind": "redis", "streams": ["a", "b"]}, {"path": "out"}, None),
         ({**KAFKA, "topics": ["a", "b"], "group": "g"}, KAFKA, None),
     ],
 )

@@ -191,28 +191,6 @@ def test_no_file_at_all_raises_anything_else(
     error_of(path)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "redis://:hunter2@localhost:6379/0",
-        "rediss://user:hunter2@host",
-        "redis://localhost/0?password=hunter2",
-        "redis://localhost?db=1&password=hunter2",
-        "redis://:/hunter2@localhost",
-        "redis://user#hunter2@localhost",
-        "unix://user:hunter2@/run/redis.sock",
-    ],
-)
-def test_a_password_in_the_url_is_refused_and_not_repeated(
-    content: Content, write_job: Write, url: str
-) -> None:
-    content["store"] = {"kind": "redis", "url": url, "url_env": "MY_REDIS"}
-    message = error_of(write_job(content))
-    assert "store:" in message
-    assert "put the whole URL into the environment variable MY_REDIS" in message
-    assert "hunter2" not in message
-
-
 def test_an_unreadable_yaml_does_not_show_its_lines(tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_text("store:\n  url: redis://:hunter2@localhost: x\n")

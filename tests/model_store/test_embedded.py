@@ -63,7 +63,7 @@ def test_the_configuration_was_readable_by_its_user_only(tmp_path: Path) -> None
     target = tmp_path / "redis.conf"
     target.write_text("left behind by another")
     target.chmod(0o666)
-    embedded._write_private(target, "requirepass x")
+    embedded.write_private(target, "requirepass x")
     assert target.stat().st_mode & 0o777 == 0o600
     assert target.read_text() == "requirepass x"
 

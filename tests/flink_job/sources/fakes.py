@@ -32,6 +32,28 @@ class FakeContext:
         return self.state
 
 
+class FakeTimers:
+    """Timers, and the context of whoever sets them; time stands still until one is due."""
+
+    def __init__(self) -> None:
+        self.now_ms = 1_000_000
+        self.due: list[int] = []
+
+    def timer_service(self) -> FakeTimers:
+        return self
+
+    def current_processing_time(self) -> int:
+        return self.now_ms
+
+    def register_processing_time_timer(self, timestamp: int) -> None:
+        self.due = sorted({*self.due, timestamp})
+
+    def pop(self) -> int:
+        """The timer that is due next, whose time it becomes."""
+        self.now_ms = max(self.now_ms, self.due[0])
+        return self.due.pop(0)
+
+
 class EagerLedger(MemoryLedger):
     """A ledger on which all that was sent is decided at once; `ready` may hold the source up."""
 
