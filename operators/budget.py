@@ -10,6 +10,7 @@ from operators.settings import BudgetSettings
 
 _AHEAD = 0.7  # of the burst
 _WARM_UP = 0.15  # share of all calls that may go before the first release
+_EARLY_PACE = 0.5  # exponent of the plan for the events that are most in doubt
 
 
 class Plan(Protocol):
@@ -32,6 +33,9 @@ class Plan(Protocol):
 
     def rate(self, usage: Usage, horizon: int) -> float:
         """Share of the next `horizon` events that should be sent, to be on plan after them."""
+
+    def early_rate(self, usage: Usage, horizon: int) -> float:
+        """The same if what is sent is worth being ahead of the plan; never less than `rate`."""
 
 
 class SpendingPlan:
@@ -87,15 +91,23 @@ class SpendingPlan:
 
     def rate(self, usage: Usage, horizon: int) -> float:
         """See `Plan.rate`."""
+        return self._rate(usage, horizon, 1.0 if self._budget is None else self._budget.pace)
+
+    def early_rate(self, usage: Usage, horizon: int) -> float:
+        """See `Plan.early_rate`: a budget of calls is ahead at a pace of its own."""
+        pace = _EARLY_PACE if self._budget is None else min(_EARLY_PACE, self._budget.pace)
+        return self._rate(usage, horizon, pace)
+
+    def _rate(self, usage: Usage, horizon: int, pace: float) -> float:
         if self._budget is None:
             return 1.0
         events = self._budget.events
         if self._budget.calls is not None and events is not None:
             horizon = max(1, min(horizon, events - usage.seen))
-        due = self._planned(usage, horizon) - committed(usage)
+        due = self._planned(usage, horizon, pace) - committed(usage)
         return min(1.0, max(0.0, due / horizon))
 
-    def _planned(self, usage: Usage, horizon: int) -> float:
+    def _planned(self, usage: Usage, horizon: int, pace: float) -> float:
         """Calls that should be committed after `horizon` more events."""
         budget = self._budget
         assert budget is not None
@@ -104,7 +116,7 @@ class SpendingPlan:
             assert budget.events is not None
             progress = min(1.0, (usage.seen + horizon) / budget.events)
             before = min(budget.calls, usage.reserved_before)
-            return float(before + (budget.calls - before) * progress**budget.pace)
+            return float(before + (budget.calls - before) * progress**pace)
         assert budget.share is not None
         events = usage.seen_ever + horizon
         # Most of the burst is spent early, at a rate that falls towards the share; the rest stays

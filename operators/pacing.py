@@ -94,6 +94,10 @@ class RatePlan:
         expected = max(1.0, self._traffic.per_second * self._horizon_s)
         return min(1.0, max(0.0, due / expected))
 
+    def early_rate(self, usage: Usage, horizon: int) -> float:
+        """The same: by the clock nothing is gained by being early."""
+        return self.rate(usage, horizon)
+
 
 def plan_of(settings: CascadeSettings, monotonic: Callable[[], float]) -> Plan:
     """The plan of a job's budget: by counts, or by the clock.

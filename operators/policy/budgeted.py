@@ -107,7 +107,7 @@ class BudgetedPolicy:
             return self._warm_up(probabilities, level, score, usage)
         self._window.extend(score.tolist())
         left = self._plan.left(usage, len(score))
-        threshold = self._aim(usage)
+        threshold = self._aim(usage, chunk.labels)
         if threshold < np.inf:
             self._threshold = threshold
         wanted = score >= (self._threshold if left == 0 else threshold)
@@ -130,15 +130,21 @@ class BudgetedPolicy:
             degraded=wanted & ~asked,
         )
 
-    def _aim(self, usage: Usage) -> float:
+    def _aim(self, usage: Usage, labels: int) -> float:
         """The score from which on events are to be sent."""
         if self._target is not None:
             scores = self._window.scores()
             risks = calibration.risk(self._weights.trust, scores)
             return threshold_for(scores, risks, self._target.allowance(usage))
         # Audits take their part of the plan first: what is reported as agreement rests on them.
-        rate, audit = self._plan.rate(usage, self._settings.horizon), self._audit
-        return self._window.threshold((rate - audit) / (1 - audit))
+        audit, horizon = self._audit, self._settings.horizon
+        due, early = (
+            self._window.threshold((rate - audit) / (1 - audit))
+            for rate in (self._plan.rate(usage, horizon), self._plan.early_rate(usage, horizon))
+        )
+        # What is learned early pays to the end, but only a real doubt promises something to learn:
+        # the budget of a stream whose labels have yet to come is not gone on what is sure already.
+        return min(due, max(early, self._settings.early_doubt * (1 - 1 / labels)))
 
     def _warm_up(
         self,

@@ -27,6 +27,10 @@ class BudgetedSettings(Section):
     """Latest deferral scores, in events, from which the threshold is taken."""
     horizon: Annotated[int, Field(ge=1, le=1_000_000)] = 100
     """Events over which a surplus or a debt against the spending plan is evened out."""
+    early_doubt: Annotated[float, Field(ge=0, le=1)] = 0.6
+    """With a budget of `calls`: events may be sent ahead of the budget's `pace`, while there is
+    most to learn, if the small levels doubt their answer by more than this share of what a level
+    doubts that knows nothing. 1 keeps to the pace."""
     exit_risk: Annotated[float, Field(ge=0, lt=1)] = 0.005
     """With several small levels: a level answers by itself if the estimated probability that the
     later small levels would disagree with it is at most this, and below the deferral threshold."""

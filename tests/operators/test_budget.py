@@ -39,15 +39,15 @@ def test_rate_is_a_share_and_left_never_negative(
     left, cap = plan.left(usage), plan.cap(seen)
     assert cap is not None
     assert left == max(0, cap - reserved)
-    assert 0 <= plan.rate(usage, horizon) <= 1
+    assert 0 <= plan.rate(usage, horizon) <= plan.early_rate(usage, horizon) <= 1
 
 
-@given(budget=_BUDGETS, seen=_COUNT, step=st.integers(0, 500))
+@given(budget=_BUDGETS, seen=_COUNT, step=st.integers(0, 500), pace=st.floats(0.1, 2))
 def test_the_plan_and_the_cap_only_grow_and_the_plan_stays_below(
-    budget: BudgetSettings, seen: int, step: int
+    budget: BudgetSettings, seen: int, step: int, pace: float
 ) -> None:
     plan = SpendingPlan(budget)
-    now, later = plan._planned(used(seen), 0), plan._planned(used(seen + step), 0)
+    now, later = (plan._planned(used(at), 0, pace) for at in (seen, seen + step))
     assert 0 <= now <= later + 1e-9
     cap, cap_later = plan.cap(seen), plan.cap(seen + step)
     assert cap is not None
@@ -67,13 +67,21 @@ def test_whoever_has_spent_more_spends_less_from_now_on(
 
 
 def test_pace() -> None:
-    early = SpendingPlan(BudgetSettings(calls=100, events=1000, pace=0.5))
+    plan = SpendingPlan(BudgetSettings(calls=100, events=1000, pace=1))
+    assert plan._planned(used(250), 0, 1) == pytest.approx(25)
+    assert plan._planned(used(250), 0, 0.5) == pytest.approx(50)
+    for pace in (0.5, 1):
+        ends = [plan._planned(used(seen), 0, pace) for seen in (0, 1000, 5000)]
+        assert ends == pytest.approx([0, 100, 100])
+
+
+def test_early_is_ahead_of_the_pace_and_never_behind() -> None:
     even = SpendingPlan(BudgetSettings(calls=100, events=1000, pace=1))
-    assert even._planned(used(250), 0) == pytest.approx(25)
-    assert early._planned(used(250), 0) == pytest.approx(50)
-    for plan in (early, even):
-        assert plan._planned(used(0), 0) == 0
-        assert plan._planned(used(1000), 0) == plan._planned(used(5000), 0) == pytest.approx(100)
+    assert even.rate(used(250, 25), 1) == pytest.approx(0.1)
+    assert even.early_rate(used(249, 49), 1) == pytest.approx(1)
+    assert even.early_rate(used(250, 60), 1) == 0
+    hasty = SpendingPlan(BudgetSettings(calls=100, events=1000, pace=0.3))
+    assert hasty.early_rate(used(250, 50), 100) == hasty.rate(used(250, 50), 100) > 0.1
 
 
 def test_on_plan_the_rate_is_the_slope_of_the_plan() -> None:
@@ -86,12 +94,10 @@ def test_on_plan_the_rate_is_the_slope_of_the_plan() -> None:
 
 def test_a_share_starts_above_its_rate_and_settles_at_it() -> None:
     plan = SpendingPlan(BudgetSettings(share=0.1, burst=500))
-    assert 0.1 * 13 < plan._planned(used(10), 0) < 0.1 * 21
-    far = 1_000_000
-    assert plan._planned(used(far + 1000), 0) - plan._planned(used(far), 0) == pytest.approx(
-        100, rel=1e-3
-    )
-    assert 0.1 * far <= plan._planned(used(far), 0) <= 0.1 * (far + 500)
+    first, far = plan._planned(used(10), 0, 1), plan._planned(used(10**6), 0, 1)
+    assert 0.1 * 13 < first < 0.1 * 21
+    assert plan._planned(used(10**6 + 1000), 0, 1) - far == pytest.approx(100, rel=1e-3)
+    assert 0.1 * 10**6 <= far <= 0.1 * (10**6 + 500)
     assert plan.cap(0) == 50
     assert SpendingPlan(BudgetSettings(share=0.1, burst=0)).cap(9) == 0
     assert SpendingPlan(BudgetSettings(share=0.1, burst=0)).cap(10) == 1

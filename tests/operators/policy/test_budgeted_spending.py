@@ -101,6 +101,22 @@ def test_the_share_of_an_endless_stream_is_spent() -> None:
     assert spent(routings[-100:]) == pytest.approx(0.1 * 1600, rel=0.15)
 
 
+@pytest.mark.parametrize(("doubt", "reach"), [(0.31, 500), (0.29, 250), (0.0, 250)])
+def test_only_real_doubt_is_sent_ahead_of_the_pace(doubt: float, reach: int) -> None:
+    """Of two labels who knows nothing doubts by 0.5; a quarter of the stream has gone by."""
+    budget = BudgetSettings(calls=1000, events=4000, pace=1)
+    scores = [doubt] * 1000
+    sent = spent(drive(policy(NO_AUDIT, budget), scores, cut(1000, 4), budget))
+    assert sent == pytest.approx(reach, rel=0.1)
+
+
+def test_calls_sent_early_are_made_up_for_and_the_end_is_the_same() -> None:
+    budget = BudgetSettings(calls=400, events=4000, pace=1)
+    scores = np.linspace(0.5, 0.0, 4000).tolist()
+    total = spent(drive(policy(NO_AUDIT, budget), scores, cut(4000, 16), budget))
+    assert 380 <= total <= 400
+
+
 def test_a_stream_ahead_of_its_plan_asks_nobody() -> None:
     """Calls are left, but not for now: what was spent early is made up for."""
     budget = BudgetSettings(calls=1000, events=10_000, pace=1)
