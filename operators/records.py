@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypeVar
@@ -22,6 +23,8 @@ class Reason(StrEnum):
     """A random check of an answer that the policy had accepted."""
     ACCEPTED = "accepted"
     """The policy trusted a small level; no expert was asked."""
+    PAID = "paid"
+    """The policy accepted an answer, but that of the expert was there, paid before a failure."""
     BUDGET = "budget"
     """The policy would have asked, but nothing was left to spend."""
 
@@ -51,6 +54,16 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     task: str
     time: str = ""
     recorded: str | None = None
+
+    @property
+    def call_id(self) -> str:
+        """Name under which the call for it is paid and the answer remembered.
+
+        Of its id and its text: a source that uses an id twice must not get one answer for two
+        texts.
+        """
+        text = hashlib.sha256(self.text.encode()).hexdigest()[:16]
+        return f"{self.id}:{text}"
 
 
 class Opinion(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from model_store.errors import StoreError
 from model_store.ledger import Ledger, Usage
 from model_store.manifest import Release
 from operators.audit.exposed import Exposed
+from operators.core.paid import PaidAnswers
 from operators.levels.asking import ask
 from operators.levels.port import Level, Probabilities, under
 from operators.policy.port import PREFIX, Policy, Routing, Rows
@@ -116,6 +117,7 @@ class Cascade:
         self._levels = levels
         self._policy = policy
         self._ledger = ledger
+        self._paid = PaidAnswers(ledger)
         self._release: str | None = None
         self._usage: Usage | None = None
         self._shards: dict[str, ShardState] = {}
@@ -216,7 +218,8 @@ class Cascade:
         routing = self._policy.route(asked, self._current_usage())
         before = self._shards[shard]
         exposed = Exposed(before.exposed)
-        outcome = self._outcome(events, asked, routing, exposed)
+        paid = self._paid.among(shard, events)
+        outcome = self._outcome(events, asked, routing, paid, exposed)
         self._shards[shard] = ShardState(
             seen=before.seen + len(events),
             deferred=before.deferred + len(outcome.deferrals),
@@ -227,7 +230,12 @@ class Cascade:
         return outcome
 
     def _outcome(
-        self, events: Sequence[Event], asked: _Asked, routing: Routing, exposed: Exposed
+        self,
+        events: Sequence[Event],
+        asked: _Asked,
+        routing: Routing,
+        paid: npt.NDArray[np.bool_],
+        exposed: Exposed,
     ) -> Outcome:
         decisions, deferrals = [], []
         best = routing.probabilities.argmax(axis=1)
@@ -237,7 +245,10 @@ class Cascade:
             level, reason = self._levels[routing.level[row]].name, routing.reasons[row]
             if reason in (Reason.ACCEPTED, Reason.AUDIT) and propensity > 0:
                 exposed.add(level, int(best[row]))
-            if routing.sent[row]:
+            if paid[row] and not routing.sent[row]:
+                # Audits could have met it all the same: they prove what is accepted.
+                reason, propensity = Reason.PAID, 1.0
+            if routing.sent[row] or reason == Reason.PAID:
                 opinions = tuple(
                     Opinion(level.name, _rounded(asked.opinions[i, row]))
                     for i, level in enumerate(self._levels)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -103,7 +102,7 @@ class ExpertDesk:
         """
         numbers: dict[str, list[int]] = {}
         for number, deferral in enumerate(deferrals):
-            numbers.setdefault(call_id(deferral.event), []).append(number)
+            numbers.setdefault(deferral.event.call_id, []).append(number)
         remembered = await self._recall(list(numbers))
         fresh = [name for name in numbers if name not in remembered]
         # By the clock, only the call that is made now is reserved now: others wait for a slot.
@@ -331,12 +330,3 @@ def _decoded(data: bytes) -> Answer | None:
 
 async def _refused(name: str, why: str) -> tuple[str, Answer]:
     return name, Answer(None, why)
-
-
-def call_id(event: Event) -> str:
-    """Name under which an event's call is paid and its answer remembered.
-
-    Of its id and its text: a source that uses an id twice must not get one answer for two texts.
-    """
-    text = hashlib.sha256(event.text.encode()).hexdigest()[:16]
-    return f"{event.id}:{text}"

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.expert.desk import call_id
 from operators.expert.port import ExpertBusy, ExpertRefused, Reply
 from operators.records import Event
 from operators.settings import BreakerSettings, RetrySettings
@@ -130,7 +129,7 @@ def test_a_call_that_may_have_arrived_stays_paid() -> None:
 def test_a_call_that_was_granted_before_a_failure_is_not_given_back() -> None:
     """It may have been made then."""
     ledger = memory_ledger()
-    ledger.reserve([call_id(event(1))], None)
+    ledger.reserve([event(1).call_id], None)
     expert = ScriptedExpert({"1": [nobody()] * 9})
     answer(expert, [event(1)], ledger=ledger)
     usage = ledger.usage()

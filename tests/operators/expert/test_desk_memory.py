@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from model_store.ledger import Grant
 from model_store.memory_ledger import MemoryLedger
-from operators.expert.desk import call_id
 from operators.expert.port import ExpertRefused
 from operators.records import Answer
 from tests.operators.expert.desks import ScriptedExpert, answer, down
@@ -110,7 +109,7 @@ def test_a_memory_that_fails_costs_at_most_another_call(broken: str) -> None:
 def test_a_remembered_answer_that_is_none_is_asked_again(data: bytes) -> None:
     """What others wrote into the store must not fail the job until it expires."""
     ledger, expert = memory_ledger(), ScriptedExpert()
-    ledger.remember({call_id(event(1)): data})
+    ledger.remember({event(1).call_id: data})
     (verdict,) = answer(expert, [event(1)], ledger=ledger)
     assert verdict.answer.label == "ok"
     assert expert.calls == ["1"]
@@ -121,13 +120,13 @@ def test_calls_of_different_events_have_different_names(
     id_1: str, text_1: str, id_2: str, text_2: str
 ) -> None:
     one, two = event(id_1, text_1), event(id_2, text_2)
-    assert (call_id(one) == call_id(two)) == (one == two)
+    assert (one.call_id == two.call_id) == (one == two)
     # Nor does a name ever stand for another event's second attempt.
-    assert f"{call_id(one)}#2" != call_id(two)
+    assert f"{one.call_id}#2" != two.call_id
 
 
 def test_a_name_does_not_show_the_text() -> None:
-    assert "secret" not in call_id(event(1, "secret"))
+    assert "secret" not in event(1, "secret").call_id
 
 
 def test_an_event_that_failed_and_comes_again_pays_again() -> None:
@@ -141,6 +140,6 @@ def test_an_event_that_failed_and_comes_again_pays_again() -> None:
 
 def test_an_answer_remembered_from_other_labels_is_asked_again() -> None:
     ledger = memory_ledger()
-    ledger.remember({call_id(event(1)): b'{"label": "gone", "calls": 1}'})
+    ledger.remember({event(1).call_id: b'{"label": "gone", "calls": 1}'})
     (verdict,) = answer(ScriptedExpert(), [event(1)], ledger=ledger)
     assert verdict.answer.label == "ok"
