@@ -10,6 +10,9 @@ to every event (Theorem 3.2's best fixed policy in hindsight). Both have learned
 events that they are judged on, which flatters them, and so overstates the regret.
 
 Regret is the learned policy's disagreements with the expert less those of the fixed one, an event.
+
+With a model, regret is also taken in the terms of Theorem 3.1: in log loss over what is answered
+without the expert, to the best head of bounded weights on the last encoder's embeddings.
 """
 
 from __future__ import annotations
@@ -28,7 +31,9 @@ import numpy as np
 import typer
 from matplotlib.figure import Figure
 
+from benchmarks.study.bounded import RADII, best_cost, log_loss
 from benchmarks.study.cells import Cell
+from benchmarks.study.methods import Scenario
 from benchmarks.study.pool import embed_all
 from benchmarks.study.running import Context, replay_stream, scenario_of, stream_of
 from benchmarks.study.sets import paper_sets, settings_of
@@ -36,9 +41,12 @@ from benchmarks.study.streams import Item
 from flink_job.settings import JobSettings
 from model_store.store import ModelStore
 from operators.assembly import Parts
+from operators.core.verdicts import EXPERT
 from operators.levels.port import under
 from operators.policy import calibration, ensemble
 from operators.policy.port import PREFIX
+from operators.records import Decision
+from operators.settings import EncoderSettings
 
 _SHORTEST = 250
 _SIZE_INCHES = (5.5, 4.0)
@@ -46,13 +54,24 @@ _SHARES = {"hatespeech": 0.25, "isear": 0.4, "imdb": 0.2, "fever": 0.5}
 
 
 class Regret(msgspec.Struct, frozen=True):
-    """Of one run over so many events, in disagreements an event."""
+    """Of one run over so many events, in disagreements an event.
+
+    Parameters
+    ----------
+    to_bounded
+        In log loss an event, for each of `RADII`; none without an encoder.
+    """
 
     set: str
     seed: int
     events: int
     to_own_end: float
     to_hindsight: float
+    to_bounded: tuple[float, ...]
+
+    def all(self) -> tuple[float, ...]:
+        """One figure for each column of the table."""
+        return (self.to_own_end, self.to_hindsight, *self.to_bounded)
 
 
 def lengths(most: int) -> list[int]:
@@ -83,7 +102,26 @@ def run(cell: Cell, context: Context, events: int) -> Regret:
         (wrong - fixed_disagreements(learned, made, stream, scenario.parts, calls)) / events
         for made in (store, taught)
     )
-    return Regret(cell.set, cell.seed, events, to_own_end, to_hindsight)
+    to_bounded = _to_bounded(learned, decisions, stream, scenario)
+    return Regret(cell.set, cell.seed, events, to_own_end, to_hindsight, to_bounded)
+
+
+def _to_bounded(
+    job: JobSettings, decisions: Sequence[Decision], stream: Sequence[Item], scenario: Scenario
+) -> tuple[float, ...]:
+    encoders = [level for level in job.levels if isinstance(level, EncoderSettings)]
+    if not encoders:
+        return ()
+    encoder = scenario.encoder(encoders[-1])
+    texts = [item.event.text for item in stream]
+    embeddings = encoder.embed(texts, encoder.bind(encoder.artifact.trainable()))
+    labels = np.array([job.task.labels.index(item.reference.expert or "") for item in stream])
+    label_of = dict(zip((item.event.id for item in stream), labels.tolist(), strict=True))
+    answered = [decision for decision in decisions if decision.level != EXPERT]
+    given = np.array([decision.probabilities[label_of[decision.id]] for decision in answered])
+    cost, deferred = float(log_loss(given).sum()), len(stream) - len(answered)
+    best = (best_cost(embeddings, labels, deferred, radius) for radius in RADII)
+    return tuple((cost - least) / len(stream) for least in best)
 
 
 def fixed_disagreements(
@@ -115,55 +153,75 @@ def slope(points: Sequence[tuple[int, float]]) -> float:
 
 def rows(results: Sequence[Regret]) -> Iterator[str]:
     """Markdown, a line for each set and length, and the exponents of each set."""
-    yield "| data set | events | runs | regret to its own last release | regret to hindsight |"
-    yield "|---|---|---|---|---|"
+    what = ["regret to its own last release", "regret to hindsight"]
+    what += [f"in log loss, to the best head of norm {r:g}" for r in RADII[: _bounded(results)]]
+    yield f"| data set | events | runs | {' | '.join(what)} |"
+    yield f"|---|---|---|{'---|' * len(what)}"
     for (name, events), group in groupby(results, key=lambda made: (made.set, made.events)):
         some = list(group)
-        cells = (_percent([getattr(r, what) for r in some]) for what in _WHAT)
+        disagreements, costs = _columns(some)[:2], _columns(some)[2:]
+        cells = [_told(column, 100, 2) for column in disagreements]
+        cells += [_told(column, 1, 3) for column in costs]
         yield f"| {name} | {events} | {len(some)} | {' | '.join(cells)} |"
     for name, group in groupby(results, key=lambda made: made.set):
-        some = list(group)
-        exponents = [_exponents(some, what) for what in _WHAT]
-        told = " | ".join(f"T^{mean(e):.2f} ± {_deviation(e):.2f}" for e in exponents)
-        yield f"| {name} | falls as | | {told} |"
+        told = (f"T^{_told(column, 1, 2)}" for column in zip(*_exponents(list(group)), strict=True))
+        yield f"| {name} | falls as | | {' | '.join(told)} |"
 
 
-_WHAT = ("to_own_end", "to_hindsight")
+def _bounded(results: Sequence[Regret]) -> int:
+    return len(results[0].to_bounded)
 
 
-def _exponents(results: Sequence[Regret], what: str) -> list[float]:
-    """A slope for each seed."""
-    by_seed: dict[int, list[tuple[int, float]]] = defaultdict(list)
+def _columns(results: Sequence[Regret]) -> list[tuple[float, ...]]:
+    return list(zip(*(made.all() for made in results), strict=True))
+
+
+def _exponents(results: Sequence[Regret]) -> list[list[float]]:
+    """For each seed the slopes of all columns."""
+    by_seed: dict[int, list[Regret]] = defaultdict(list)
     for made in results:
-        by_seed[made.seed].append((made.events, getattr(made, what)))
-    return [slope(points) for points in by_seed.values()]
+        by_seed[made.seed].append(made)
+    return [
+        [slope([(r.events, r.all()[i]) for r in some]) for i in range(len(some[0].all()))]
+        for some in by_seed.values()
+    ]
+
+
+def _told(values: Sequence[float], factor: float, digits: int) -> str:
+    return f"{factor * mean(values):.{digits}f} ± {factor * _deviation(values):.{digits}f}"
 
 
 def _deviation(values: Sequence[float]) -> float:
     return stdev(values) if len(values) > 1 else 0.0
 
 
-def _percent(values: Sequence[float]) -> str:
-    return f"{100 * mean(values):.2f} ± {100 * _deviation(values):.2f}"
-
-
 def draw(results: Sequence[Regret], path: Path) -> None:
     """Average regret against length on logarithmic axes, beside 1/sqrt(T)."""
-    figure = Figure(_SIZE_INCHES, layout="constrained")
-    axes = figure.add_subplot()
-    for number, (name, group) in enumerate(groupby(results, key=lambda made: made.set)):
-        some = list(group)
-        events = sorted({r.events for r in some})
-        for what, style in zip(_WHAT, ("-", ":"), strict=True):
-            average = [mean(getattr(r, what) for r in some if r.events == t) for t in events]
-            told = name if style == "-" else None
-            axes.plot(events, average, style, marker="o", color=f"C{number}", label=told)
-    reach = np.array([_SHORTEST, max(r.events for r in results)])
-    axes.plot(reach, 0.1 * np.sqrt(_SHORTEST / reach), "k--", label="slope of 1/√T")
-    axes.set(xscale="log", yscale="log", xlabel="events T", ylabel="average regret")
-    axes.legend(fontsize="small")
-    axes.set_title("solid: to its own last release; dotted: to hindsight", fontsize="small")
+    panels = ["disagreements", "log loss"] if _bounded(results) else ["disagreements"]
+    wide, high = _SIZE_INCHES
+    figure = Figure((wide * len(panels), high), layout="constrained")
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        columns = (0, 1) if panel == "disagreements" else (2, 3)
+        for number, (name, group) in enumerate(groupby(results, key=lambda made: made.set)):
+            some = list(group)
+            events = sorted({r.events for r in some})
+            for column, style in zip(columns, ("-", ":"), strict=True):
+                average = [mean(r.all()[column] for r in some if r.events == t) for t in events]
+                told = name if style == "-" else None
+                axes.plot(events, average, style, marker="o", color=f"C{number}", label=told)
+        reach = np.array([_SHORTEST, max(r.events for r in results)])
+        top = 0.1 if panel == "disagreements" else 0.5
+        axes.plot(reach, top * np.sqrt(_SHORTEST / reach), "k--", label="slope of 1/√T")
+        axes.set(xscale="log", yscale="log", xlabel="events T", ylabel=f"average regret, {panel}")
+        axes.legend(fontsize="small")
+        axes.set_title(_TITLES[panel], fontsize="small")
     figure.savefig(path, dpi=120)
+
+
+_TITLES = {
+    "disagreements": "solid: to its own last release; dotted: to hindsight",
+    "log loss": "to the best head of norm 4 (solid), 8 (dotted)",
+}
 
 
 def main(
