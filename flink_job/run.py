@@ -23,6 +23,7 @@ from flink_job.outcome import Outcome, conclude
 from flink_job.settings import JobSettings, SettingsError
 from flink_job.sink_settings import FileSinkSettings
 from flink_job.sources.blocks import Survey, survey_if_it_ends
+from flink_job.worker_threads import hush
 from model_store.errors import StoreError
 from model_store.ledger import Usage
 from operators.flink.connection import StoreConnection
@@ -115,6 +116,7 @@ def run(
     output.prepare(job.sink, go_on=restore is not None)
     ensure_java()
     prepare_jvm(job.flink, job.sink.path / output.LOGS)
+    hush()
     with running_store(job, run_id) as link, shown_to_producers(job, link):
         begin_counts(link, go_on=restore is not None)
         started = time.monotonic()
