@@ -29,7 +29,7 @@ def _without_password(url: str) -> str:
     return url
 
 
-RedisUrl = Annotated[str, AfterValidator(_without_password)]
+RedisUrl = Annotated[str, Field(min_length=1), AfterValidator(_without_password)]
 """redis:// or rediss:// without a password."""
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 """Name of an environment variable."""

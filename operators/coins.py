@@ -14,8 +14,8 @@ _BITS = 53  # a float64 holds that many bits of a uniform number exactly
 def coins(seed: int, purpose: str, ids: Sequence[str]) -> npt.NDArray[np.float64]:
     """Uniform numbers in [0, 1), one for each id, as a function of nothing but the arguments.
 
-    A decision that is repeated after a failure, in another batch or on another subtask draws the
-    same number, so a replay takes the same turns as the job, and a propensity means what it says.
+    A decision that is made in another batch or on another subtask draws the same number, so a
+    replay takes the same turns as the job, and a propensity means what it says.
     The seed keys the hash: whoever writes events can not choose ids that escape an audit
     without knowing it.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from enum import StrEnum
 from typing import TypeVar
 
@@ -24,7 +24,7 @@ class Reason(StrEnum):
     ACCEPTED = "accepted"
     """The policy trusted a small level; no expert was asked."""
     PAID = "paid"
-    """The policy accepted an answer, but that of the expert was there, paid before a failure."""
+    """The policy sent nothing, but the expert's answer was there, paid before a failure."""
     BUDGET = "budget"
     """The policy would have asked, but nothing was left to spend."""
 
@@ -140,6 +140,15 @@ class Answer(msgspec.Struct, frozen=True):
     tokens_out: int = 0
     cost_usd_micros: int = 0
     latency_ms: float = 0.0
+
+    @classmethod
+    def remembered(cls, data: bytes, labels: Container[str]) -> Answer | None:
+        """An answer that was kept as JSON; None if it is none with one of these labels."""
+        try:
+            answer = msgspec.json.decode(data, type=cls)
+        except msgspec.DecodeError:
+            return None
+        return answer if answer.label in labels else None
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -1,7 +1,9 @@
-"""The best fixed head of bounded weights in hindsight: what Theorem 3.1 measures a learner by.
+"""A fixed head of bounded weights in hindsight: what Theorem 3.1 measures a learner by.
 
 The theorem wants a convex cost and a bounded model space: here the log loss, and all softmax heads
-on a frozen encoder's embeddings whose weights have a norm of at most `radius`.
+on a frozen encoder's embeddings whose weights have a norm of at most `radius`. The head is fitted
+to all events, and then defers those that it doubts the most: fitted to the others alone, it could
+be a little better.
 """
 
 from __future__ import annotations
@@ -23,10 +25,10 @@ def log_loss(given: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(-np.log(np.maximum(given, _LEAST)))
 
 
-def best_cost(
+def fitted_cost(
     embeddings: npt.NDArray[np.float32], labels: npt.NDArray[np.intp], calls: int, radius: float
 ) -> float:
-    """Log loss of all events that the best head answers, if it defers the `calls` most doubtful.
+    """Log loss of what a head answers that is fitted to all, and defers the `calls` most doubtful.
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ def best_cost(
     for _ in range(_STEPS):
         middle = (weakest + strongest) / 2
         head = _fitted(embeddings, labels, middle)
-        if np.linalg.norm(head.coef_) <= radius:
+        if _norm(head) <= radius:
             best, weakest = head, middle
         else:
             strongest = middle
@@ -48,6 +50,12 @@ def best_cost(
     answered = np.argsort(-calibration.doubt(probabilities), kind="stable")[calls:]
     columns = np.searchsorted(best.classes_, labels[answered])
     return float(log_loss(probabilities[answered, columns]).sum())
+
+
+def _norm(head: LogisticRegression) -> float:
+    """Of the softmax head's weights; of two labels only the difference of their rows is given."""
+    norm = float(np.linalg.norm(head.coef_))
+    return norm / 2**0.5 if len(head.coef_) == 1 else norm
 
 
 def _fitted(

@@ -64,7 +64,9 @@ def _audited(answers: Sequence[Decision]) -> Proportion | None:
     audits = [answer for answer in answers if answer.reason == Reason.AUDIT]
     if not audits:
         return None
-    accepted = [a for a in answers if a.reason == Reason.ACCEPTED and a.propensity > 0]
+    # An answer that gave way to one paid before a failure could have been audited all the same.
+    unaudited = (Reason.ACCEPTED, Reason.PAID)
+    accepted = [a for a in answers if a.reason in unaudited and a.propensity > 0]
     confirmed = sum(audit.small_label == audit.label for audit in audits)
     agreement = infer(
         Tally(len(audits) + len(accepted), len(audits), len(audits) - confirmed),

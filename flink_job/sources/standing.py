@@ -59,7 +59,7 @@ def advance(standing: Standing, look: Look | None) -> tuple[Standing, str | None
             return standing, None
         return Standing(standing.last, reading=True, trouble="short"), _short(standing, look)
     last = look.ids[-1] if look.ids else look.newest
-    added = look.added if last == look.newest else _sum(standing.added, len(look.ids))
+    added = _added(standing, look, last)
     lost = standing.reading and standing.trouble != "gone"
     return (
         Standing(last, standing.reading or bool(look.ids), added),
@@ -67,8 +67,14 @@ def advance(standing: Standing, look: Look | None) -> tuple[Standing, str | None
     )
 
 
-def _sum(added: int | None, read: int) -> int | None:
-    return None if added is None else added + read
+def _added(standing: Standing, look: Look, last: str) -> int | None:
+    """Entries that the stream had ever held up to `last`, which was read now."""
+    if last == look.newest:
+        return look.added
+    if look.first is not None and look.added is not None and is_behind(look.first, standing.last):
+        # All that is left was not read before: what comes behind `last` is known by its length.
+        return look.added - look.length + len(look.ids)
+    return None if standing.added is None else standing.added + len(look.ids)
 
 
 def _removed(standing: Standing, look: Look) -> str | None:

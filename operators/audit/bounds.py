@@ -9,6 +9,9 @@ on all other rates, evenly mixed, are a nonnegative martingale, and Ville's ineq
 there with a probability of at most alpha, over all time (Waudby-Smith and Ramdas 2024, "Estimating
 means of bounded random variables by betting"; the outcomes here are coins, so nothing is lost to
 an inequality for bounded variables).
+
+What is decided again after a failure is audited by new coins: the levels may have learned what the
+old ones have shown, and so agree where they were caught.
 """
 
 from __future__ import annotations

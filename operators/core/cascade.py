@@ -117,7 +117,7 @@ class Cascade:
         self._levels = levels
         self._policy = policy
         self._ledger = ledger
-        self._paid = PaidAnswers(ledger)
+        self._paid = PaidAnswers(ledger, task.labels)
         self._release: str | None = None
         self._usage: Usage | None = None
         self._shards: dict[str, ShardState] = {}
@@ -200,6 +200,8 @@ class Cascade:
             )
             raise ValueError(message)
         self._shards[shard] = restored
+        if state:
+            self._paid.look_for(shard)
         self._policy.recall(restored.scores)
 
     def snapshot(self, shard: str) -> bytes:
@@ -247,7 +249,7 @@ class Cascade:
                 exposed.add(level, int(best[row]))
             if paid[row] and not routing.sent[row]:
                 # Audits could have met it all the same: they prove what is accepted.
-                reason, propensity = Reason.PAID, 1.0
+                reason = Reason.PAID
             if routing.sent[row] or reason == Reason.PAID:
                 opinions = tuple(
                     Opinion(level.name, _rounded(asked.opinions[i, row]))

@@ -7,7 +7,6 @@ for nothing, and to decide worse.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,34 +14,48 @@ import numpy.typing as npt
 
 from model_store.errors import StoreError
 from model_store.ledger import Ledger
-from operators.records import Event
+from operators.records import Answer, Event
 
-_QUIET = 20  # chunks of a shard without a remembered answer, after which nobody looks any more
+_QUIET = 1000  # events of a shard without a remembered answer, after which nobody looks any more
 
 
 class PaidAnswers:
-    """Looks for remembered answers, in each shard until it is past what was decided before.
+    """Looks for remembered answers in shards that were restored.
 
-    How far that was nobody tells for certain; but where events were sent to the expert before,
-    their answers are remembered. So a shard is looked after from its first chunk here until a row
-    of chunks has none.
+    How far a shard was before the failure nobody tells for certain; but where events were sent to
+    the expert, their answers are remembered. So it is looked after until a long stretch has none.
+
+    Parameters
+    ----------
+    labels
+        The task's: an answer from when there were others is none.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, labels: Sequence[str]) -> None:
         self._ledger = ledger
-        self._quiet = Counter[str]()
+        self._labels = labels
+        self._quiet: dict[str, int] = {}
+
+    def look_for(self, shard: str) -> None:
+        """From now on look for answers to the events of a shard: it was restored."""
+        self._quiet[shard] = 0
 
     def among(self, shard: str, events: Sequence[Event]) -> npt.NDArray[np.bool_]:
         """Which events of a chunk have been answered by the expert, shape (events,).
 
         None of them if the ledger is out of reach: then an answer is at most paid in vain.
         """
-        nothing = np.zeros(len(events), np.bool_)
-        if self._quiet[shard] >= _QUIET:
-            return nothing
+        found = np.zeros(len(events), np.bool_)
+        if shard not in self._quiet:
+            return found
         try:
             answers = self._ledger.recall([event.call_id for event in events])
         except StoreError:
-            return nothing
-        self._quiet[shard] = 0 if answers else self._quiet[shard] + 1
-        return np.array([event.call_id in answers for event in events], np.bool_)
+            return found
+        for row, event in enumerate(events):
+            data = answers.get(event.call_id)
+            found[row] = data is not None and Answer.remembered(data, self._labels) is not None
+        self._quiet[shard] = 0 if found.any() else self._quiet[shard] + len(events)
+        if self._quiet[shard] >= _QUIET:
+            del self._quiet[shard]
+        return found

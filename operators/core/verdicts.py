@@ -50,7 +50,10 @@ def to_lesson(verdicts: Sequence[Verdict], labels: Sequence[str]) -> Lesson:
                 label=index[verdict.answer.label],
                 answer=_best(verdict.deferral) if verdict.deferral.opinions else None,
                 reason=verdict.deferral.reason,
-                propensity=verdict.deferral.propensity,
+                # What is there anyhow is learned for certain, whatever the policy would have done.
+                propensity=1.0
+                if verdict.deferral.reason == Reason.PAID
+                else verdict.deferral.propensity,
                 score=_score(verdict.deferral, index[verdict.answer.label]),
             )
             for verdict in verdicts

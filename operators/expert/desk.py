@@ -210,7 +210,7 @@ class ExpertDesk:
         return {
             name: answer
             for name, data in found.items()
-            if (answer := _decoded(data)) is not None and answer.label in self._labels
+            if (answer := Answer.remembered(data, self._labels)) is not None
         }
 
     async def _remember(self, answers: dict[str, Answer]) -> None:
@@ -318,14 +318,6 @@ class _Paid:
 def _free(answer: Answer) -> Answer:
     """An answer that was paid before."""
     return msgspec.structs.replace(answer, calls=0, tokens_in=0, tokens_out=0, cost_usd_micros=0)
-
-
-def _decoded(data: bytes) -> Answer | None:
-    """A remembered answer; None if what is there is none, and has to be asked again."""
-    try:
-        return msgspec.json.decode(data, type=Answer)
-    except msgspec.DecodeError:
-        return None
 
 
 async def _refused(name: str, why: str) -> tuple[str, Answer]:

@@ -9,6 +9,7 @@ A small random share of the accepted answers is audited: the only honest source 
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ from operators.records import Reason
 from operators.settings import BudgetedSettings
 
 _KEPT_SCORES = 64  # scores that each shard's state remembers, to refill the window after a restore
+_SALT_BYTES = 16
 _TIE_BREAK = 1e-9  # equal scores are ordered by chance, so that a quantile splits them
 
 
@@ -71,6 +73,7 @@ class BudgetedPolicy:
         self._audit = settings.audit if audit is None else audit
         self._target = target
         self._window = ScoreWindow(settings.window)
+        self._audits = "audit"
         self._threshold = np.inf
         self._weights = _Weights(ensemble.first(levels), exits.first(levels), calibration.FIRST)
 
@@ -94,14 +97,20 @@ class BudgetedPolicy:
         return self._window.latest(_KEPT_SCORES)
 
     def recall(self, scores: Sequence[float]) -> None:
-        """Take up scores that a shard's state remembers."""
+        """Take up scores that a shard's state remembers.
+
+        From now on audits are drawn by new coins: what is decided again after a failure meets
+        levels that may have learned what the coins before it have shown.
+        """
         self._window.extend(scores)
+        if scores:
+            self._audits = f"audit/{secrets.token_hex(_SALT_BYTES)}"
 
     def route(self, chunk: Chunk, usage: Usage) -> Routing:
         """Send the events of which the small levels are least sure, as many as the plan allows."""
         self._plan.look(usage, len(chunk.ids))
         audit = self._audit
-        audited = coins(self._seed, "audit", chunk.ids) < audit
+        audited = coins(self._seed, self._audits, chunk.ids) < audit
         probabilities, level, score = self._consult(chunk, audited)
         if not chunk.trained:
             return self._warm_up(probabilities, level, score, usage)
@@ -144,7 +153,8 @@ class BudgetedPolicy:
         )
         # What is learned early pays to the end, but only a real doubt promises something to learn:
         # the budget of a stream whose labels have yet to come is not gone on what is sure already.
-        return min(due, max(early, self._settings.early_doubt * (1 - 1 / labels)))
+        doubt = self._settings.early_doubt
+        return min(due, max(early, doubt * (1 - 1 / labels))) if doubt < 1 else due
 
     def _warm_up(
         self,

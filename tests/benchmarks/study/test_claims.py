@@ -35,6 +35,7 @@ def test_a_slope_is_the_exponent_of_a_power_law(exponent: float) -> None:
     points = [(t, 3 * t**exponent) for t in (100, 200, 800)]
     assert regret.slope(points) == pytest.approx(exponent)
     assert regret.slope([*points, (50, -1.0)]) == pytest.approx(exponent)
+    assert np.isnan(regret.slope([(50, -1.0), (100, 1.0)]))
 
 
 def test_a_learned_policy_is_judged_and_its_regret_falls(tmp_path: Path) -> None:

@@ -141,7 +141,9 @@ def audit(small: str | None, label: str, level: str = "expert") -> Decision:
 
 def test_audits_tell_the_agreement_where_there_is_no_column_of_the_expert() -> None:
     accepted = msgspec.structs.replace(decision("no"), propensity=0.5)
-    said = [audit("no", "no"), audit("no", "yes"), audit("no", "no"), *[accepted] * 997]
+    paid = msgspec.structs.replace(accepted, label="yes", level="expert", reason=Reason.PAID)
+    found_out = [audit("no", "no"), audit("no", "yes"), audit("no", "no")]
+    said = [*found_out, *[accepted] * 987, *[paid] * 10]
     quality = measure([None] * 1000, [None] * 1000, list(said))
     found = quality.agreement_audited
     assert found is not None

@@ -105,6 +105,21 @@ def test_how_many_were_trimmed_is_said_where_redis_counts(counts: bool, said: st
     assert standing == at(10, added=10 if counts else None)
 
 
+def test_a_loss_is_told_once_though_more_is_left_than_one_look_reads() -> None:
+    stream = Stream(counts=True)
+    stream.add(4)
+    standing, _ = advance(Standing(BEFORE_ALL), stream.look(BEFORE_ALL, 10))
+    stream.add(20)
+    stream.trim(15)  # 5 to 9 are gone
+    standing, lost = advance(standing, stream.look("4-0", 6))
+    assert lost is not None
+    assert "5 entries behind 4-0 were removed" in lost
+    assert standing == at(15, added=15)
+    stream.trim(9)  # up to 15, as they were read
+    standing, lost = advance(standing, stream.look("15-0", 6))
+    assert (standing, lost) == (at(21, added=21), None)
+
+
 def test_what_was_trimmed_before_the_job_began_is_no_loss() -> None:
     stream = Stream(counts=True)
     stream.add(9)

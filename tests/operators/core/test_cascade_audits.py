@@ -7,12 +7,13 @@ from collections import Counter
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.json import encode
 
 from model_store.ledger import Usage
 from operators.budget import SpendingPlan
 from operators.core.cascade import Cascade
 from operators.policy.budgeted import BudgetedLearner, BudgetedPolicy
-from operators.records import Reason
+from operators.records import Answer, Reason
 from operators.settings import BudgetedSettings, BudgetSettings, TaskSettings
 from tests.operators.fakes import FakeLevel, chunk, confident, events, memory_ledger
 
@@ -52,12 +53,16 @@ def test_each_accepted_answer_is_exposed_once(
             state = cascade.snapshot("a")
             cascade = Trained(share, burst)
             cascade.restore("a", state)
+            paid = [e.call_id for e in events(sum(sizes), 0) if int(e.text) % 3 == 0]
+            cascade._ledger.remember(dict.fromkeys(paid, encode(Answer("yes"))))
         outcome = cascade.decide("a", events(size, at))
         at += size
         for decision in outcome.decisions:
             if decision.reason == Reason.ACCEPTED and decision.propensity > 0:
                 accepted[QUESTION.labels.index(decision.label)] += 1
         for deferral in outcome.deferrals:
+            if deferral.reason == Reason.PAID and deferral.propensity > 0:
+                accepted[int(np.argmax(deferral.probabilities))] += 1
             assert bool(deferral.exposed) == (deferral.reason == Reason.AUDIT)
             if deferral.reason == Reason.AUDIT:
                 accepted[int(np.argmax(deferral.probabilities))] += 1

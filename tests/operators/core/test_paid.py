@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from model_store.ledger import Ledger
-from operators.core.cascade import Cascade, Outcome
+from operators.core.cascade import Cascade, Outcome, ShardState
 from operators.core.paid import PaidAnswers
-from operators.records import Event, Reason
+from operators.core.verdicts import to_lesson
+from operators.records import Answer, Event, Reason, Verdict
 from operators.settings import TaskSettings
 from tests.operators.fakes import (
     DownLedger,
@@ -22,8 +24,11 @@ from tests.operators.fakes import (
     memory_ledger,
 )
 
-QUESTION = TaskSettings(name="moderation", labels=("no", "yes"), prompt="?")
-LOOKS = 20
+LABELS = ("no", "yes")
+QUESTION = TaskSettings(name="moderation", labels=LABELS, prompt="?")
+BEGINNING = msgspec.msgpack.encode(ShardState())
+ANSWER = msgspec.json.encode(Answer("yes", calls=1))
+LOOKS = 1000
 
 
 def cascade(ledger: Ledger, send: Sequence[Event] = ()) -> Cascade:
@@ -32,13 +37,19 @@ def cascade(ledger: Ledger, send: Sequence[Event] = ()) -> Cascade:
 
 
 def answer(ledger: Ledger, outcome: Outcome) -> None:
-    ledger.remember({deferral.event.call_id: b"{}" for deferral in outcome.deferrals})
+    ledger.remember({deferral.event.call_id: ANSWER for deferral in outcome.deferrals})
+
+
+def looking(ledger: Ledger, shard: str = "a") -> PaidAnswers:
+    paid = PaidAnswers(ledger, LABELS)
+    paid.look_for(shard)
+    return paid
 
 
 @given(
     before=st.sets(st.integers(0, 59)),
     after=st.sets(st.integers(0, 59)),
-    failed=st.integers(0, 5),
+    failed=st.integers(0, 6),
 )
 def test_no_answer_is_paid_in_vain(before: set[int], after: set[int], failed: int) -> None:
     """Another release decides after a failure, back from the checkpoint at the beginning."""
@@ -47,7 +58,7 @@ def test_no_answer_is_paid_in_vain(before: set[int], after: set[int], failed: in
     for chunk in range(failed):
         answer(ledger, first.decide("a", stream[10 * chunk :][:10]))
     second = cascade(ledger, [stream[i] for i in after])
-    second.restore("a", None)
+    second.restore("a", BEGINNING)
     sent = {}
     for chunk in range(6):
         outcome = second.decide("a", stream[10 * chunk :][:10])
@@ -58,27 +69,39 @@ def test_no_answer_is_paid_in_vain(before: set[int], after: set[int], failed: in
     for i in paid | after:
         deferral = sent[stream[i].id]
         assert deferral.reason == (Reason.POLICY if i in after else Reason.PAID)
-        assert deferral.propensity == 1
+        assert deferral.propensity == (i in after)  # what the policy would have done
+        (annotation,) = to_lesson([Verdict(deferral, Answer("yes"))], LABELS).annotations
+        assert annotation.propensity == 1
 
 
-def test_the_answer_to_another_text_is_none() -> None:
+def test_a_job_that_begins_takes_nothing_from_the_one_before_it() -> None:
+    """Its budget is spent on its own events, not charged for what was paid long ago."""
+    ledger, stream = memory_ledger(), events(10)
+    answer(ledger, cascade(ledger, stream).decide("a", stream))
+    ledger.begin()
+    begun = cascade(ledger)
+    begun.restore("a", None)
+    assert not begun.decide("a", stream).deferrals
+
+
+def test_an_answer_to_another_text_or_of_another_menu_is_none() -> None:
     ledger = memory_ledger()
-    ledger.remember({event(1, "another").call_id: b"{}"})
-    assert not PaidAnswers(ledger).among("a", [event(1, "text")]).any()
+    ledger.remember({event(1, "another").call_id: ANSWER, event(2).call_id: b"{}"})
+    ledger.remember({event(3).call_id: msgspec.json.encode(Answer("maybe"))})
+    assert not looking(ledger).among("a", [event(1, "text"), event(2), event(3)]).any()
 
 
-def test_each_shard_is_looked_after_until_a_row_of_chunks_has_none() -> None:
+def test_a_restored_shard_is_looked_after_until_a_long_stretch_has_none() -> None:
     ledger = memory_ledger()
-    last, late = event(LOOKS), event(2 * LOOKS)
-    ledger.remember({one.call_id: b"{}" for one in (last, late)})
-    paid = PaidAnswers(ledger)
-    found = [bool(paid.among("a", [event(number)]).any()) for number in range(1, 2 * LOOKS + 1)]
-    assert found == [number in (LOOKS, 2 * LOOKS) for number in range(1, 2 * LOOKS + 1)]
-    for number in range(100, 100 + LOOKS):
-        paid.among("a", [event(number)])
-    assert not paid.among("a", [last]).any()
-    assert paid.among("b", [last]).any()
+    one = event(0)
+    ledger.remember({one.call_id: ANSWER})
+    paid = looking(ledger)
+    paid.among("a", events(LOOKS - 1, 1))
+    assert paid.among("a", [one]).any()
+    assert not paid.among("b", [one]).any()
+    paid.among("a", events(LOOKS, 1))
+    assert not paid.among("a", [one]).any()
 
 
 def test_without_a_ledger_nothing_is_known_and_nothing_fails() -> None:
-    assert not PaidAnswers(DownLedger()).among("a", events(3)).any()
+    assert not looking(DownLedger()).among("a", events(3)).any()

@@ -110,6 +110,13 @@ def test_only_real_doubt_is_sent_ahead_of_the_pace(doubt: float, reach: int) -> 
     assert sent == pytest.approx(reach, rel=0.1)
 
 
+def test_who_knows_nothing_is_not_sent_early_where_that_is_turned_off() -> None:
+    budget = BudgetSettings(calls=1000, events=4000, pace=1)
+    chosen = BudgetedSettings(audit=0, early_doubt=1)
+    sent = spent(drive(policy(chosen, budget), [0.5] * 1000, cut(1000, 4), budget))
+    assert sent == pytest.approx(250, rel=0.1)
+
+
 def test_calls_sent_early_are_made_up_for_and_the_end_is_the_same() -> None:
     budget = BudgetSettings(calls=400, events=4000, pace=1)
     scores = np.linspace(0.5, 0.0, 4000).tolist()
