@@ -121,8 +121,10 @@ def test_a_job_is_stopped_and_restored_with_more_and_with_fewer_subtasks(
     # Nothing was read, decided or counted twice, and nothing was left out.
     decisions = read_decisions(job.sink.path / "decisions")
     assert Counter(d.id for d in decisions) == Counter(p.id for p in POSTS)
-    asked = [d for d in decisions if d.level == "expert"]
-    assert len(asked) == usage(job).deferred <= usage(job).reserved <= 100 + 0.2 * 900
+    asked = sum(d.level == "expert" for d in decisions)
+    refused = sum(d.failure == "budget" for d in decisions)  # two may want the last call at once
+    assert asked + refused == usage(job).deferred
+    assert asked <= usage(job).reserved <= 100 + 0.2 * 900
     # The trainer went on learning with what it knew, and its releases went on being used.
     assert annotations(job)[: len(learned)] == learned
     assert annotations(job) == sorted(annotations(job))
