@@ -202,7 +202,7 @@ class Cascade:
         self._shards[shard] = restored
         if state:
             self._paid.look_for(shard)
-        self._policy.recall(restored.scores)
+            self._policy.recall(restored.scores)
 
     def snapshot(self, shard: str) -> bytes:
         """State of a shard after its last chunk."""

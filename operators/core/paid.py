@@ -48,12 +48,13 @@ class PaidAnswers:
         found = np.zeros(len(events), np.bool_)
         if shard not in self._quiet:
             return found
+        names = [event.call_id for event in events]
         try:
-            answers = self._ledger.recall([event.call_id for event in events])
+            answers = self._ledger.recall(names)
         except StoreError:
             return found
-        for row, event in enumerate(events):
-            data = answers.get(event.call_id)
+        for row, name in enumerate(names):
+            data = answers.get(name)
             found[row] = data is not None and Answer.remembered(data, self._labels) is not None
         self._quiet[shard] = 0 if found.any() else self._quiet[shard] + len(events)
         if self._quiet[shard] >= _QUIET:

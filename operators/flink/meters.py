@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Protocol, Self
 
 from operators.flink.metrics import INFINITE, OTHER, Metric
@@ -61,14 +62,14 @@ class Meters:
         """A family that counts, with a member for each of `values` and one for all others."""
         counted = Tally((*values, OTHER))
         for value in counted.totals:
-            self.show(metric, lambda value=value: counted.totals[value], value)  # type: ignore[misc]
+            self.show(metric, partial(counted.totals.__getitem__, value), value)
         return counted
 
     def histogram(self, metric: Metric, bounds: Sequence[int]) -> Histogram:
         """A family that counts by size, cumulatively, as Prometheus does."""
         counted = Histogram(bounds)
         for row, bound in enumerate((*map(str, bounds), INFINITE)):
-            self.show(metric, lambda row=row: counted.at_most[row], bound)  # type: ignore[misc]
+            self.show(metric, partial(counted.at_most.__getitem__, row), bound)
         return counted
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from model_store.names import release_sequence
 from model_store.watch import HeadWatcher
@@ -51,8 +52,8 @@ class CascadeTelemetry:
         meters.show(m.RELEASE, lambda: _sequence(cascade.release))
         meters.show(m.RELEASE_CREATED, lambda: cascade.release_created_unix_s)
         for level, on_gpu in cascade.on_gpu.items():
-            meters.show(m.ON_GPU, lambda on_gpu=on_gpu: on_gpu, level)  # type: ignore[misc]
-            meters.show(m.NO_OPINION, lambda level=level: cascade.no_opinion[level], level)  # type: ignore[misc]
+            meters.show(m.ON_GPU, partial(int, on_gpu), level)
+            meters.show(m.NO_OPINION, partial(cascade.no_opinion.__getitem__, level), level)
         meters.show(m.RESERVED, lambda: cascade.usage.reserved)
         meters.show(m.UNSETTLED, lambda: cascade.usage.deferred - cascade.usage.settled)
         if settings.budget is not None:

@@ -103,8 +103,7 @@ class BudgetedPolicy:
         levels that may have learned what the coins before it have shown.
         """
         self._window.extend(scores)
-        if scores:
-            self._audits = f"audit/{secrets.token_hex(_SALT_BYTES)}"
+        self._audits = f"audit/{secrets.token_hex(_SALT_BYTES)}"
 
     def route(self, chunk: Chunk, usage: Usage) -> Routing:
         """Send the events of which the small levels are least sure, as many as the plan allows."""

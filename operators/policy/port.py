@@ -92,7 +92,7 @@ class Policy(Protocol):
         """The latest deferral scores, to be kept with a shard's state."""
 
     def recall(self, scores: Sequence[float]) -> None:
-        """Take up scores that a shard's state remembers, after a restore."""
+        """Take up scores that a shard's state remembers, none perhaps, after a restore from it."""
 
 
 class PolicyLearner(Protocol):

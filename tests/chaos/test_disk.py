@@ -32,7 +32,7 @@ class Disk:
 
     def unmount(self) -> None:
         # Lazily: the sink may still hold a file open.
-        subprocess.run(["umount", "-l", str(self._folder)], check=False, capture_output=True)  # noqa: S603, S607
+        subprocess.run(["umount", "-l", str(self._folder)], check=False, capture_output=True)  # noqa: S603, S607  # ours
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,9 +11,10 @@ from typing import Any
 import pytest
 
 from flink_job.demo.posts import Post, generate
-from flink_job.run import Progress, Stopped, run
+from flink_job.run import Stopped, run
 from flink_job.settings import JobSettings
 from model_store.ledger import Usage
+from tests.flink.stopping import stop_when
 from tests.kafka import JARS, Broker
 
 pytestmark = pytest.mark.flink
@@ -73,17 +72,6 @@ def records(posts: list[Post]) -> Iterator[tuple[str, bytes]]:
     for post in posts:
         told = {"id": post.id, "text": post.text, "author": post.author}
         yield post.author, json.dumps({"post": told, "answer": post.expert}).encode()
-
-
-def stop_when(condition: Callable[[Usage], bool]) -> Callable[[Progress], None]:
-    asked: list[bool] = []
-
-    def look(progress: Progress) -> None:
-        if progress.usage is not None and not asked and condition(progress.usage):
-            asked.append(True)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return look
 
 
 def objects(broker: Broker, name: str) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,9 +16,11 @@ from flink_job.evaluation import read_decisions
 from flink_job.outcome import Outcome
 from flink_job.run import JobFailed, Progress, Stopped, run
 from flink_job.settings import JobSettings, SettingsError
+from model_store.ledger import Usage
 from operators.core.cascade import Cascade
 from operators.core.cascade import Outcome as CascadeOutcome
 from operators.records import Event
+from tests.flink.stopping import stop_when
 
 pytestmark = pytest.mark.flink
 Make = Callable[..., JobSettings]
@@ -38,17 +39,11 @@ def stop_at(
     seen: int, number: signal.Signals, *, settled: bool = True
 ) -> Callable[[Progress], None]:
     """Asks for a stop, once, when so many events are decided, and their verdicts learned."""
-    asked: list[bool] = []
 
-    def look(progress: Progress) -> None:
-        usage = progress.usage
-        if usage is None or usage.seen < seen or asked:
-            return
-        if usage.settled == usage.deferred or not settled:
-            asked.append(True)
-            os.kill(os.getpid(), number)
+    def reached(usage: Usage) -> bool:
+        return usage.seen >= seen and (usage.settled == usage.deferred or not settled)
 
-    return look
+    return stop_when(reached, number)
 
 
 def released(job: JobSettings) -> list[dict[str, int]]:

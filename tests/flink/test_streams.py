@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,12 +15,13 @@ import pytest
 from flink_job.connecting import connection
 from flink_job.demo.posts import Post, generate
 from flink_job.evaluation import read_decisions
-from flink_job.run import Progress, Stopped, run
+from flink_job.run import Stopped, run
 from flink_job.settings import JobSettings
 from model_store.ledger import Usage
 from model_store.redis_connection import RedisConnection
 from operators.core.cascade import Cascade, Outcome
 from operators.records import Event
+from tests.flink.stopping import stop_when
 
 pytestmark = pytest.mark.flink
 Make = Callable[..., JobSettings]
@@ -38,17 +37,6 @@ def add(url: str, streams: Sequence[str], posts: Sequence[Post]) -> None:
         for number, content in enumerate([*entries, *BAD]):
             stream = streams[number % len(streams)]
             redis.call(lambda client, s=stream, c=content: client.xadd(s, {"json": c}))
-
-
-def stop_when(condition: Callable[[Usage], bool]) -> Callable[[Progress], None]:
-    asked: list[bool] = []
-
-    def look(progress: Progress) -> None:
-        if progress.usage is not None and not asked and condition(progress.usage):
-            asked.append(True)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return look
 
 
 class FailsOnce:

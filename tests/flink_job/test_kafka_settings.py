@@ -108,4 +108,6 @@ def test_a_secret_is_refused_and_not_repeated(
 )
 def test_a_reference_is_passed_on(kafka: Content, write_job: Write, name: str, value: str) -> None:
     kafka["source"]["properties"] = {name: value}
-    assert load_job(write_job(kafka)).source.properties == {name: value}  # type: ignore[union-attr]
+    source = load_job(write_job(kafka)).source
+    assert isinstance(source, KafkaSourceSettings)
+    assert source.properties == {name: value}

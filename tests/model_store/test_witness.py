@@ -35,9 +35,10 @@ class Server:
         self._connection.call(lambda client: client.delete("none", *self._keys(client)))
 
     def save(self) -> dict[bytes, bytes]:
-        return self._connection.call(  # type: ignore[no-any-return]
+        saved: dict[bytes, bytes] = self._connection.call(
             lambda client: {key: client.dump(key) for key in self._keys(client)}
         )
+        return saved
 
     def put_back(self, saved: dict[bytes, bytes]) -> None:
         self.lose_all()

@@ -166,15 +166,17 @@ def test_an_empty_chunk_is_routed(*, trained: bool) -> None:
 def test_after_a_restore_audits_are_drawn_by_new_coins() -> None:
     """What is decided again may have been learned from an audit: the same coin would not be one."""
 
-    def audited(*restored: float) -> list[bool]:
+    def audited(restored: list[float] | None = None) -> list[bool]:
         served = policy(BudgetedSettings(audit=0.5), BudgetSettings(share=0.6, burst=1000))
         served.swap(served.stage(BudgetedLearner(BudgetedSettings(), 1).tensors([1])))
-        served.recall(restored)
+        if restored is not None:
+            served.recall(restored)
         usage = Usage(seen=100, deferred=400, settled=400, reserved=400)
         routing = served.route(chunk([confident(0.9)] * 64), usage)
         assert Reason.AUDIT in routing.reasons
         return [reason == Reason.AUDIT for reason in routing.reasons]
 
     assert audited() == audited()
-    assert audited(0.1) != audited()
-    assert audited(0.1) != audited(0.1)
+    assert audited([0.1]) != audited()
+    assert audited([0.1]) != audited([0.1])
+    assert audited([]) != audited([])  # the checkpoint was of the warm-up
