@@ -19,7 +19,7 @@ from operators.levels.encoder.source import TOKENIZER, digest, digest_of, locate
 from operators.settings import EncoderSettings, TopLayers
 
 GRAPH, META, TRAINABLE = "model.onnx", "meta.json", "trainable.safetensors"
-FORMAT = 3  # raise when the export changes: graphs of another format are left alone
+FORMAT = 4  # raise when the export changes: graphs of another format are left alone
 _CACHE = Path("~/.cache/flink-online-cascade")
 
 
