@@ -48,7 +48,7 @@ class RememberingEncoder(Encoder):
             raise ValueError(message)
         super().__init__(obtain(settings), settings)
         model = self.artifact.folder.name
-        self._file = folder / f"{name}-{model}-{settings.max_tokens}.npz"
+        self._file = folder / f"{name}-{model}-{settings.max_tokens}-ends.npz"
         self._known = _load(self._file)
 
     def embed(self, texts: Sequence[str], layers: Weights) -> FloatArray:

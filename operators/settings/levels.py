@@ -94,7 +94,8 @@ class EncoderSettings(Section):
     batch: Annotated[int, Field(ge=1, le=512)] = 8
     """Texts evaluated together, of about the same length. On a CPU more than 8 bring nothing."""
     max_tokens: Annotated[int, Field(ge=8, le=512)] = 128
-    """Tokens of a text that are read, the two that mark its ends included; the rest is cut off."""
+    """Tokens of a text that are read, the two that mark its ends included. Of a longer one the
+    beginning (a quarter of them) and the end are read."""
     top_layers: TopLayers = 0
     """Top transformer layers that are fine-tuned beside the head. 0: the head alone, which needs
     no torch while learning. `all`: the whole encoder with its word embeddings; each release then

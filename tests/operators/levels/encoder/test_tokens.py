@@ -28,10 +28,14 @@ def test_any_text_has_between_two_and_the_most_tokens(text: str, tokens: Tokens)
     assert (ids[0], ids[-1]) == (2, 3)  # the marks survive the cut
 
 
-def test_a_long_text_keeps_its_beginning(tokens: Tokens) -> None:
-    short, long = tokens(["good bad", "good bad " * 100])
-    assert long[: len(short) - 1] == short[:-1]
+@pytest.mark.parametrize("longer", [40, 100, 100_000])
+def test_a_long_text_keeps_its_ends(longer: int, tokens: Tokens) -> None:
+    beginning, end = "good bad good", "awful great"
+    first, last, long = tokens([beginning, end, f"{beginning} {'bad ' * longer}{end}"])
     assert len(long) == tiny.MAX_TOKENS
+    assert long[: len(first) - 1] == first[:-1]
+    assert long[1 - len(last) :] == last[1:]
+    assert len(long) // 4 >= len(first) - 1
 
 
 @given(rows=_ROWS, size=st.integers(1, 9))
