@@ -18,8 +18,9 @@ class PromotionSettings(Section):
 
     margin: Annotated[float, Field(ge=0, le=1)] = 0.03
     """By how much the mean score may be below that of the release that serves, at the most."""
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.9
-    """How sure that has to be; 0.5 goes by the mean alone."""
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.5
+    """How sure that has to be. 0.5 goes by the mean alone: to be surer, most of what is no worse
+    would be turned down as long as little is held out."""
     holdout: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     """Share of the annotations that is held out, by chance. Each is learned when it leaves, so what
     this costs is that the learner lags behind by as many labels as are held out."""
