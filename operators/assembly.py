@@ -15,6 +15,7 @@ from typing import Any
 from model_store.ledger import Ledger
 from model_store.memory_ledger import MemoryLedger
 from operators.audit.alarm import AgreementAlarm
+from operators.audit.chances import AuditChances
 from operators.audit.evidence import Evidence
 from operators.core.cascade import Cascade
 from operators.core.holdout import Holdout
@@ -105,8 +106,9 @@ def _policy(settings: CascadeSettings, monotonic: Callable[[], float] = time.mon
     plan = plan_of(settings, monotonic)
     levels, labels = len(settings.levels), len(settings.task.labels)
     if isinstance(settings.policy, BudgetedSettings):
+        audits = AuditChances(settings.audit_rate, settings.least_audit_rate)
         return BudgetedPolicy(
-            settings.policy, levels, plan, settings.seed, settings.audit_rate, _target(settings)
+            settings.policy, levels, plan, settings.seed, audits, _target(settings)
         )
     return PaperPolicy(settings.policy, levels, labels, plan, settings.seed)
 
@@ -212,10 +214,10 @@ def build_trainer(
 
 
 def _evidence(settings: CascadeSettings) -> Evidence | None:
-    policy, rate = settings.policy, settings.audit_rate
-    if isinstance(policy, PaperSettings) or rate == 0:
+    policy, least = settings.policy, settings.least_audit_rate
+    if isinstance(policy, PaperSettings) or least == 0:
         return None
-    return Evidence(rate, policy.confidence, policy.audit_window)
+    return Evidence(least, policy.confidence, policy.audit_window)
 
 
 def _holdout(settings: CascadeSettings) -> Holdout | None:

@@ -186,7 +186,7 @@ class Audit(msgspec.Struct, frozen=True):
     Parameters
     ----------
     event_id
-        Of the event that was answered; empty in what was kept before it was noted.
+        Of the event that was answered.
     level
         Name of the small level whose answer was accepted.
     answer
@@ -194,15 +194,18 @@ class Audit(msgspec.Struct, frozen=True):
     agrees
         Whether the expert says the same. False if it said nothing: what is not confirmed must
         not count as right.
+    propensity
+        Probability with which it was audited, in (0, 1].
     exposed
         See `Deferral`.
     """
 
+    event_id: str
     level: str
     answer: int
     agrees: bool
+    propensity: float
     exposed: tuple[Exposure, ...]
-    event_id: str = ""
 
 
 class Lesson(msgspec.Struct, frozen=True):

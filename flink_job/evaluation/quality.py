@@ -67,14 +67,20 @@ def _audited(answers: Sequence[Decision]) -> Proportion | None:
     # An answer that gave way to one paid before a failure could have been audited all the same.
     unaudited = (Reason.ACCEPTED, Reason.PAID)
     accepted = [a for a in answers if a.reason in unaudited and a.propensity > 0]
-    confirmed = sum(audit.small_label == audit.label for audit in audits)
-    agreement = infer(
-        Tally(len(audits) + len(accepted), len(audits), len(audits) - confirmed),
-        rate=audits[0].propensity,
-        confidence=_CONFIDENCE,
-    )
+    tally = Tally(accepted=len(audits) + len(accepted))
+    for audit in audits:
+        tally.count(audit.propensity, agrees=audit.small_label == audit.label)
+    # Some answer is as good as without a doubt, and so was audited as rarely as any can be.
+    least = min(answer.propensity for answer in (*audits, *accepted))
+    agreement = infer(tally, least, _CONFIDENCE)
     assert agreement.estimate is not None
-    return Proportion(confirmed, len(audits), agreement.estimate, agreement.lower, agreement.upper)
+    return Proportion(
+        hits=agreement.audited - agreement.disagreeing,
+        events=agreement.audited,
+        share=agreement.estimate,
+        low=agreement.lower,
+        high=agreement.upper,
+    )
 
 
 def proportion(hits: Sequence[bool]) -> Proportion | None:

@@ -1,14 +1,15 @@
 """How many accepted answers disagree with the expert: bounds that hold at every moment at once.
 
-An accepted answer is audited by a coin of known probability, whatever the answer is. So of those
-that disagree, in the order in which they came, each was found by a coin of its own: however the
-stream drifts and whatever the policy does with what it learns, the number found among the first k
-is a random walk of k coins. Only k is unknown, and only a k under which the walk is not absurd is
-believed. Absurd is what a bet against the coin would have multiplied its stake by 1/alpha on: bets
-on all other rates, evenly mixed, are a nonnegative martingale, and Ville's inequality lets it get
-there with a probability of at most alpha, over all time (Waudby-Smith and Ramdas 2024, "Estimating
-means of bounded random variables by betting"; the outcomes here are coins, so nothing is lost to
-an inequality for bounded variables).
+An accepted answer is audited by a coin of known probability p, whatever the answer is. A gambler
+bets on every disagreement, in the order in which they come: his stake is multiplied by 1 / (1 - q),
+and by 1 - q / p as well where an audit finds it. The coin makes that fair for every q below p, so
+however the stream drifts, and whatever the policy does with what it learns, what he owns is a
+nonnegative martingale. And it is known but for one number: after N disagreements, those found ones
+among them with p_1, p_2, ..., he owns (1 - q)^-N times the product of the 1 - q / p_i. Ville's
+inequality lets it reach 1 / alpha with a probability of at most alpha, over all time; so an N under
+which it has is not believed. A positive q bets on many that were missed, a negative one on few, and
+a stake spread over many q, as is done here, wins about what the best of them does (Waudby-Smith and
+Ramdas 2024, "Estimating means of bounded random variables by betting").
 
 What is decided again after a failure is audited by new coins: the levels may have learned what the
 old ones have shown, and so agree where they were caught.
@@ -16,27 +17,35 @@ old ones have shown, and so agree where they were caught.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import betainc, betaincc, betaln  # scipy.stats takes longer to import
+import numpy.typing as npt
+
+Findings = Mapping[float, int]
+"""Disagreements that audits have found, by the probability with which each was audited."""
 
 _CACHED = 65_536
 _FIRST_STEP = 64
+_POINTS, _SHARES = np.polynomial.legendre.leggauss(32)
+_POINTS, _SHARES = (_POINTS + 1) / 2, _SHARES / 2  # from (-1, 1) to (0, 1)
+_MISSED = _POINTS
+"""Bets q on many that were missed, as parts of the least probability of an audit."""
+_FOUND = -_POINTS / (1 - _POINTS)
+"""Bets on few: no q below 0 is too large for a coin."""
 
 
-@lru_cache(_CACHED)
-def most_disagreements(found: int, rate: float, alpha: float) -> int:
+def most_disagreements(found: Findings, least: float, alpha: float) -> int:
     """Upper bound on the disagreements of a stream of which audits have found so many.
 
     Parameters
     ----------
     found
-        Disagreements that audits have found, 0 or more.
-    rate
-        Probability with which each accepted answer was audited, in (0, 1].
+        What audits have found.
+    least
+        The least probability with which any accepted answer was audited, in (0, 1], chosen before
+        the first was.
     alpha
         Probability, in (0, 1), with which the bound may fail at any moment of the stream.
 
@@ -49,55 +58,57 @@ def most_disagreements(found: int, rate: float, alpha: float) -> int:
     ValueError
         If an argument is out of its range.
     """
-    _check(found, rate, alpha)
-    if rate == 1:
-        return found
-
-    def absurd(missed: int) -> bool:
-        """Fewer were found than the coin would have found."""
-        bets = _log(betainc(found + 1, missed + 1, rate)) - np.log(rate)
-        return bool(bets - _log_odds_against(found, missed, rate) >= -np.log(alpha))
-
-    high = _FIRST_STEP
-    while not absurd(high):
-        high *= 2
-    return found + _first(absurd, high) - 1  # `found` itself is believed: no coin has missed
+    return _most(_checked(found, least, alpha), least, alpha)
 
 
-@lru_cache(_CACHED)
-def fewest_disagreements(found: int, rate: float, alpha: float) -> int:
+def fewest_disagreements(found: Findings, least: float, alpha: float) -> int:
     """Lower bound, in the terms of `most_disagreements`.
 
     Returns
     -------
     The smallest number of disagreements, those found included, that is still believed.
     """
-    _check(found, rate, alpha)
-    if rate == 1:
-        return found
-
-    def believed(missed: int) -> bool:
-        """Not many more were found than the coin would have found."""
-        bets = _log(betaincc(found + 1, missed + 1, rate)) - np.log1p(-rate)
-        return bool(bets - _log_odds_against(found, missed, rate) < -np.log(alpha))
-
-    return found + _first(believed, most_disagreements(found, rate, alpha))
+    return _fewest(_checked(found, least, alpha), least, alpha)
 
 
-def _log(share: float) -> float:
-    """Logarithm of a share that may be too small for a float."""
-    return math.log(share) if share > 0 else -math.inf
+@lru_cache(_CACHED)
+def _most(found: tuple[tuple[float, int], ...], least: float, alpha: float) -> int:
+    count = sum(number for _, number in found)
+    if least == 1:
+        return count
+    absurd = _ruled_out(found, least * _MISSED, alpha)
+    high = _FIRST_STEP
+    while not absurd(count + high):
+        high *= 2
+    return _first(absurd, count, count + high) - 1  # `count` is believed: no coin has missed
 
 
-def _log_odds_against(found: int, missed: int, rate: float) -> float:
-    """Log-likelihood of the walk under the coin, less that under all rates of (0, 1) alike."""
-    under_coin = found * np.log(rate) + missed * np.log1p(-rate)
-    return float(under_coin - betaln(found + 1, missed + 1))
+@lru_cache(_CACHED)
+def _fewest(found: tuple[tuple[float, int], ...], least: float, alpha: float) -> int:
+    count = sum(number for _, number in found)
+    if least == 1:
+        return count
+    absurd = _ruled_out(found, least * _FOUND, alpha)
+    return _first(lambda total: not absurd(total), count, _most(found, least, alpha))
 
 
-def _first(holds: Callable[[int], bool], high: int) -> int:
-    """The smallest number from 0 to `high` of which it holds; beyond it, it goes on to hold."""
-    low = 0
+def _ruled_out(
+    found: tuple[tuple[float, int], ...], bets: npt.NDArray[np.float64], alpha: float
+) -> Callable[[int], bool]:
+    """Whether so many disagreements in all would have made the gambler 1 / alpha times as rich."""
+    from_found = np.log(_SHARES)
+    for probability, number in found:
+        from_found = from_found + number * np.log1p(-bets / probability)
+    from_each, enough = -np.log1p(-bets), -np.log(alpha)
+
+    def absurd(total: int) -> bool:
+        return bool(np.logaddexp.reduce(from_found + total * from_each) >= enough)
+
+    return absurd
+
+
+def _first(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """The smallest number from `low` to `high` of which it holds; beyond, it goes on to hold."""
     while low < high:
         middle = (low + high) // 2
         if holds(middle):
@@ -107,7 +118,9 @@ def _first(holds: Callable[[int], bool], high: int) -> int:
     return low
 
 
-def _check(found: int, rate: float, alpha: float) -> None:
-    if found < 0 or not 0 < rate <= 1 or not 0 < alpha < 1:
-        message = f"no bound for found={found}, rate={rate}, alpha={alpha}"
+def _checked(found: Findings, least: float, alpha: float) -> tuple[tuple[float, int], ...]:
+    counted = all(number >= 0 and least <= p <= 1 for p, number in found.items())
+    if not counted or not 0 < least <= 1 or not 0 < alpha < 1:
+        message = f"no bound for found={dict(found)}, least={least}, alpha={alpha}"
         raise ValueError(message)
+    return tuple(sorted(found.items()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -34,13 +34,19 @@ class Tally(msgspec.Struct):
     audited
         Answers that an audit has met.
     disagreeing
-        Audited answers that the expert did not confirm; an expert who says nothing confirms
-        nothing.
+        Audited answers that the expert did not confirm, by the probability with which each was
+        audited; an expert who says nothing confirms nothing.
     """
 
     accepted: int = 0
     audited: int = 0
-    disagreeing: int = 0
+    disagreeing: dict[float, int] = {}
+
+    def count(self, propensity: float, *, agrees: bool) -> None:
+        """Take in what an audit has found."""
+        self.audited += 1
+        if not agrees:
+            self.disagreeing[propensity] = self.disagreeing.get(propensity, 0) + 1
 
 
 class Trail(msgspec.Struct):
@@ -56,11 +62,11 @@ class State(msgspec.Struct):
 
     Parameters
     ----------
-    rate
-        Probability of an audit under which all of it was gathered.
+    least
+        Probability that no audit was below while all of it was gathered.
     """
 
-    rate: float
+    least: float
     trails: dict[str, Trail] = {}
 
 
@@ -73,8 +79,9 @@ class Agreement:
     accepted, audited, disagreeing
         See `Tally`.
     estimate
-        Share of the audited answers that were confirmed; None before the first audit. Unbiased,
-        since audits fall on every accepted answer alike.
+        That share, each disagreement that was found standing for the inverse of its probability
+        (Horvitz and Thompson 1952): without bias, but that it is never below 0. None before the
+        first audit.
     lower, upper
         Bounds; each holds at all moments together with the stated confidence.
     """
@@ -87,24 +94,25 @@ class Agreement:
     upper: float
 
 
-def infer(tally: Tally, rate: float, confidence: float) -> Agreement:
-    """What counts prove, if each accepted answer was audited with the same probability.
+def infer(tally: Tally, least: float, confidence: float) -> Agreement:
+    """What counts prove.
 
     Parameters
     ----------
-    rate
-        That probability, in (0, 1].
+    least
+        Probability with which each accepted answer was audited at the least, in (0, 1].
     confidence
         Of each of the two bounds, in (0, 1).
     """
-    alpha, accepted = 1 - confidence, max(1, tally.accepted)
-    most = min(tally.accepted, most_disagreements(tally.disagreeing, rate, alpha))
-    fewest = min(tally.accepted, fewest_disagreements(tally.disagreeing, rate, alpha))
+    alpha, accepted, found = 1 - confidence, max(1, tally.accepted), tally.disagreeing
+    most = min(tally.accepted, most_disagreements(found, least, alpha))
+    fewest = min(tally.accepted, fewest_disagreements(found, least, alpha))
+    likely = sum(number / propensity for propensity, number in found.items())
     return Agreement(
         tally.accepted,
         tally.audited,
-        tally.disagreeing,
-        estimate=1 - tally.disagreeing / tally.audited if tally.audited else None,
+        sum(found.values()),
+        estimate=max(0.0, 1 - likely / accepted) if tally.audited else None,
         lower=1 - most / accepted if tally.accepted else 0.0,
         upper=1 - fewest / accepted,
     )
@@ -115,20 +123,20 @@ class Evidence:
 
     Parameters
     ----------
-    rate
-        Probability, in (0, 1], with which each accepted answer is audited.
+    least
+        Probability, in (0, 1], with which each accepted answer is audited at the least.
     confidence
         Of each bound, in (0, 1).
     window
         Accepted answers in a window.
     """
 
-    def __init__(self, rate: float, confidence: float, window: int) -> None:
+    def __init__(self, least: float, confidence: float, window: int) -> None:
         self._confidence = confidence
         self._window = window
-        self._state = State(rate)
+        self._state = State(least)
 
-    def take(self, audits: Sequence[Audit]) -> None:
+    def take(self, audits: Iterable[Audit]) -> None:
         """Count audits that have met their expert, in the order in which they did."""
         for audit in audits:
             for part in audit.exposed:
@@ -137,8 +145,7 @@ class Evidence:
                     trail.current.accepted += part.accepted
             for trail in self._of(audit.level, audit.answer):
                 for tally in (trail.life, trail.current):
-                    tally.audited += 1
-                    tally.disagreeing += not audit.agrees
+                    tally.count(audit.propensity, agrees=audit.agrees)
             self._roll()
 
     def _of(self, level: str, answer: int) -> list[Trail]:
@@ -174,14 +181,14 @@ class Evidence:
         return self._infer(trail.last or trail.current)
 
     def _infer(self, tally: Tally) -> Agreement:
-        return infer(tally, self._state.rate, self._confidence)
+        return infer(tally, self._state.least, self._confidence)
 
     def snapshot(self) -> bytes:
         """Everything that was counted."""
         return msgspec.json.encode(self._state)
 
     def restore(self, snapshot: bytes) -> None:
-        """Go on from what `snapshot` counted; under another rate of audits, begin anew.
+        """Go on from what `snapshot` counted; begin anew if audits may now be rarer than any then.
 
         Raises
         ------
@@ -189,4 +196,4 @@ class Evidence:
             If these are no such counts.
         """
         state = msgspec.json.decode(snapshot, type=State)
-        self._state = state if state.rate == self._state.rate else State(self._state.rate)
+        self._state = state if state.least <= self._state.least else State(self._state.least)

@@ -45,6 +45,8 @@ class ToldAudit(msgspec.Struct, frozen=True):
         The level that was checked, and its answer.
     agrees
         Whether the expert says the same; false if it said nothing.
+    propensity
+        Probability with which it was checked: the inverse is how many answers it stands for.
     exposed
         What was accepted of the shard since the audit before, the checked answer included.
     """
@@ -53,6 +55,7 @@ class ToldAudit(msgspec.Struct, frozen=True):
     level: str
     label: str
     agrees: bool
+    propensity: float
     exposed: tuple[ToldExposure, ...]
 
 
@@ -79,6 +82,7 @@ def tell_audits(lesson: Lesson, labels: Sequence[str]) -> list[ToldAudit]:
             level=audit.level,
             label=labels[audit.answer],
             agrees=audit.agrees,
+            propensity=audit.propensity,
             exposed=tuple(
                 ToldExposure(seen.level, labels[seen.answer], seen.accepted)
                 for seen in audit.exposed

@@ -85,9 +85,10 @@ def _audit(verdict: Verdict, index: Mapping[str, int]) -> Audit:
     deferral, label = verdict.deferral, verdict.answer.label
     accepted = _best(deferral)
     return Audit(
+        event_id=deferral.event.id,
         level=deferral.level,
         answer=accepted,
         agrees=label is not None and index[label] == accepted,
+        propensity=deferral.propensity,
         exposed=deferral.exposed,
-        event_id=deferral.event.id,
     )

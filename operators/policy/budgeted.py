@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.ledger import Usage
+from operators.audit.chances import AuditChances
 from operators.budget import Plan
 from operators.coins import coins
 from operators.levels.port import Probabilities, Tensors, expect
@@ -51,8 +52,8 @@ class BudgetedPolicy:
         What may be spent, and when.
     seed
         Of the audits.
-    audit
-        Probability with which an accepted answer is audited; None takes that of the settings.
+    audits
+        With which probabilities accepted answers are audited.
     target
         The agreement to aim at where no budget is to be spent.
     """
@@ -63,17 +64,17 @@ class BudgetedPolicy:
         levels: int,
         plan: Plan,
         seed: int,
-        audit: float | None = None,
+        audits: AuditChances,
         target: AgreementTarget | None = None,
     ) -> None:
         self._settings = settings
         self._levels = levels
         self._plan = plan
         self._seed = seed
-        self._audit = settings.audit if audit is None else audit
+        self._audits = audits
         self._target = target
         self._window = ScoreWindow(settings.window)
-        self._audits = "audit"
+        self._coins = "audit"
         self._threshold = np.inf
         self._weights = _Weights(ensemble.first(levels), exits.first(levels), calibration.FIRST)
 
@@ -103,14 +104,15 @@ class BudgetedPolicy:
         levels that may have learned what the coins before it have shown.
         """
         self._window.extend(scores)
-        self._audits = f"audit/{secrets.token_hex(_SALT_BYTES)}"
+        self._coins = f"audit/{secrets.token_hex(_SALT_BYTES)}"
 
     def route(self, chunk: Chunk, usage: Usage) -> Routing:
         """Send the events of which the small levels are least sure, as many as the plan allows."""
         self._plan.look(usage, len(chunk.ids))
-        audit = self._audit
-        audited = coins(self._seed, self._audits, chunk.ids) < audit
-        probabilities, level, score = self._consult(chunk, audited)
+        coin = coins(self._seed, self._coins, chunk.ids)
+        # An answer that leaves early is in no doubt; if it is audited, the later levels learn too.
+        probabilities, level, doubt = self._consult(chunk, coin < self._audits.least)
+        score = doubt + _TIE_BREAK * coins(self._seed, "tie", chunk.ids)
         if not chunk.trained:
             return self._warm_up(probabilities, level, score, usage)
         self._window.extend(score.tolist())
@@ -118,8 +120,11 @@ class BudgetedPolicy:
         threshold = self._aim(usage, chunk.labels)
         if threshold < np.inf:
             self._threshold = threshold
-        wanted = score >= (self._threshold if left == 0 else threshold)
-        drawn = audited & ~wanted
+        bar = self._threshold if left == 0 else threshold
+        wanted = score >= bar
+        scores = self._window.scores()
+        chance = self._audits.of(doubt, scores[scores < bar])
+        drawn = (coin < chance) & ~wanted
         # Whether an answer can be audited may depend on the coins before its own, not on its own.
         open_to_audit = ~wanted & (drawn.cumsum() - drawn < (len(score) if left is None else left))
         checked = drawn & open_to_audit
@@ -134,7 +139,7 @@ class BudgetedPolicy:
             level,
             sent=asked | checked,
             reasons=reasons,
-            propensity=np.where(asked, 1.0, np.where(open_to_audit, audit, 0.0)),
+            propensity=np.where(asked, 1.0, np.where(open_to_audit, chance, 0.0)),
             degraded=wanted & ~asked,
         )
 
@@ -145,7 +150,7 @@ class BudgetedPolicy:
             risks = calibration.risk(self._weights.trust, scores)
             return threshold_for(scores, risks, self._target.allowance(usage))
         # Audits take their part of the plan first: what is reported as agreement rests on them.
-        audit, horizon = self._audit, self._settings.horizon
+        audit, horizon = self._audits.mean, self._settings.horizon
         due, early = (
             self._window.threshold((rate - audit) / (1 - audit))
             for rate in (self._plan.rate(usage, horizon), self._plan.early_rate(usage, horizon))
@@ -207,8 +212,7 @@ class BudgetedPolicy:
                 leaving = active[safe & ~out[active]]
                 level[leaving], out[leaving] = i, True
                 active = active[~out[active] | audited[active]]
-        score = np.where(out, 0.0, calibration.doubt(probabilities))
-        return probabilities, level, score + _TIE_BREAK * coins(self._seed, "tie", chunk.ids)
+        return probabilities, level, np.where(out, 0.0, calibration.doubt(probabilities))
 
 
 class BudgetedLearner:

@@ -51,8 +51,8 @@ class AgreementTarget:
 
     def _spent(self, usage: Usage) -> float:
         """Disagreements that the audits leave possible."""
-        accepted = usage.seen - usage.deferred
-        return min(accepted, most_disagreements(usage.disagreeing, self._audit, self._alpha))
+        accepted, found = usage.seen - usage.deferred, {self._audit: usage.disagreeing}
+        return min(accepted, most_disagreements(found, self._audit, self._alpha))
 
 
 def threshold_for(scores: Shares, risks: Shares, allowance: float) -> float:

@@ -14,6 +14,8 @@ from operators.settings.policies import BudgetedSettings, PaperSettings, Policy
 from operators.settings.spending import BudgetSettings
 from operators.settings.task import TaskSettings
 
+_AUDIT, _AUDIT_TO_PROVE = 0.01, 0.1  # of the accepted answers, if nothing is said
+
 
 class CascadeSettings(Section):
     """Everything that decides, and everything that learns; the core is built from this alone."""
@@ -35,12 +37,22 @@ class CascadeSettings(Section):
 
     @property
     def audit_rate(self) -> float:
-        """Probability with which an accepted answer is audited."""
+        """Share of the accepted answers that is audited."""
         if isinstance(self.policy, PaperSettings):
             return 0.0
+        if self.policy.audit is not None:
+            rate = self.policy.audit
+        else:
+            rate = _AUDIT if self.target_agreement is None else _AUDIT_TO_PROVE
         calls = None if self.budget is None else self.budget.of_all_events
-        most = 1.0 if calls is None else self.policy.audit_calls * calls
-        return min(self.policy.audit, most)
+        return rate if calls is None else min(rate, self.policy.audit_calls * calls)
+
+    @property
+    def least_audit_rate(self) -> float:
+        """Probability with which any accepted answer is audited at the least."""
+        if isinstance(self.policy, PaperSettings) or self.target_agreement is not None:
+            return self.audit_rate  # what is to be proved is spent like money: the surest proof
+        return self.policy.audit_least * self.audit_rate
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -13,10 +13,14 @@ class BudgetedSettings(Section):
     """The default policy: a confidence gate whose threshold spends exactly the budget."""
 
     kind: Literal["budgeted"] = "budgeted"
-    audit: Annotated[float, Field(ge=0, le=0.5)] = 0.02
-    """Share of the accepted answers that is checked with the expert all the same, at most. What is
-    known of the agreement rests on these; with a `target_agreement`, 0.1 is a good value."""
-    audit_calls: Annotated[float, Field(gt=0, le=1)] = 0.1
+    audit: Annotated[float, Field(ge=0, le=0.5)] | None = None
+    """Share of the accepted answers that is checked with the expert all the same, at most; if not
+    given, 0.01, and 0.1 with a `target_agreement`. What is known of the agreement rests on it."""
+    audit_least: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Probability with which the surest answers are audited, as a part of `audit`; that of others
+    grows with the doubt. The smaller, the less audits cost, and the longer until they prove much.
+    1 audits all alike, as does a `target_agreement`."""
+    audit_calls: Annotated[float, Field(gt=0, le=1)] = 0.05
     """Part of the budget that audits take at most: where few calls are to be had, fewer answers
     than `audit` are checked. Not for a budget by the hour or minute, nor a `target_agreement`."""
     audit_window: Annotated[int, Field(ge=100)] = 2000

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from model_store.ledger import Usage
 from model_store.memory_ledger import MemoryLedger
 from model_store.window import Window
+from operators.audit.chances import AuditChances
 from operators.pacing import RatePlan, plan_of
 from operators.policy.budgeted import BudgetedPolicy
 from operators.records import Reason
@@ -50,7 +51,11 @@ class Stream:
         self.ledger = MemoryLedger(ttl_s=1e9, monotonic=self.clock, window=self.window)
         self.policies = [
             BudgetedPolicy(
-                BudgetedSettings(), 1, RatePlan(self.window, self.typical, self.clock), seed=0
+                BudgetedSettings(),
+                1,
+                RatePlan(self.window, self.typical, self.clock),
+                seed=0,
+                audits=AuditChances(0.02, 0.005),
             )
             for _ in range(self.subtasks)
         ]

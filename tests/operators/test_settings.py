@@ -55,19 +55,25 @@ def test_policy_shorthand() -> None:
 @pytest.mark.parametrize(
     ("changes", "rate"),
     [
-        ({"budget": {"share": 0.5}}, 0.02),  # 10 % of half the events would be more
-        ({"budget": {"share": 0.05}}, 0.005),
-        ({"budget": {"calls": 300, "events": 6000}}, 0.005),
-        ({"budget": {"calls": 600}}, 0.02),  # of so many events as nobody knows
-        ({"budget": {"calls": 9, "events": 3}}, 0.02),
+        ({"budget": {"share": 0.5}}, 0.01),  # 5 % of half the events would be more
+        ({"budget": {"share": 0.1}}, 0.005),
+        ({"budget": {"calls": 600, "events": 6000}}, 0.005),
+        ({"budget": {"calls": 600}}, 0.01),  # of so many events as nobody knows
+        ({"budget": {"calls": 9, "events": 3}}, 0.01),
         ({"budget": {"calls": 0, "events": 3}}, 0),
-        ({"budget": None, "target_agreement": 0.9}, 0.02),
+        ({"budget": {"share": 0.5}, "policy": {"kind": "budgeted", "audit": 0.02}}, 0.02),
         ({"policy": "paper", "budget": None}, 0),
     ],
 )
 def test_audits_take_a_part_of_the_budget_at_most(changes: dict[str, Any], rate: float) -> None:
     chosen = CascadeSettings.model_validate(written(**changes))
     assert chosen.audit_rate == pytest.approx(rate)
+    assert chosen.least_audit_rate == pytest.approx(rate / 2)
+
+
+def test_a_target_is_proved_by_many_audits_of_all_answers_alike() -> None:
+    chosen = CascadeSettings.model_validate(written(budget=None, target_agreement=0.9))
+    assert (chosen.audit_rate, chosen.least_audit_rate) == (0.1, 0.1)
 
 
 def test_paper_defaults_are_table_3() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -65,18 +66,23 @@ def test_what_could_be_audited_is_told_in_the_order_of_the_stream() -> None:
         decision(1, "yes", Reason.POLICY),
         decision(2, "yes", Reason.ACCEPTED),
     ]
-    assert list(accepted(made, stream)) == [(True, False), (False, True), (False, False)]
+    assert list(accepted(made, stream)) == [
+        (0.1, True, False),
+        (0.1, False, True),
+        (0.1, False, False),
+    ]
 
 
 def test_bounds_hold_for_an_honest_coin_and_fail_for_a_crooked_one() -> None:
     dice = np.random.default_rng(0)
 
-    def stream(rate_of_wrong: float) -> list[tuple[bool, bool]]:
+    def stream(of_wrong: float) -> Iterator[tuple[float, bool, bool]]:
         right = dice.random(4000) > 0.2
-        rates = np.where(right, 0.1, rate_of_wrong)
-        return list(zip((dice.random(4000) < rates).tolist(), right.tolist(), strict=True))
+        said = dice.choice([0.05, 0.2], 4000)
+        found = dice.random(4000) < said * np.where(right, 1, of_wrong)
+        return zip(said.tolist(), found.tolist(), right.tolist(), strict=True)
 
-    failed, windows, bad = hold_against_truth(iter(stream(0.1)))
+    failed, windows, bad = hold_against_truth(stream(1), 0.05)
     assert (failed, bad) == (frozenset(), 0)
     assert windows >= 5
-    assert "lower" in hold_against_truth(iter(stream(0.02)))[0]  # looks away
+    assert "lower" in hold_against_truth(stream(0.2), 0.05)[0]  # looks away

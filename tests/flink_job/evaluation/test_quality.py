@@ -147,8 +147,8 @@ def test_audits_tell_the_agreement_where_there_is_no_column_of_the_expert() -> N
     quality = measure([None] * 1000, [None] * 1000, list(said))
     found = quality.agreement_audited
     assert found is not None
-    assert (found.hits, found.events, found.share) == (2, 3, pytest.approx(2 / 3))
-    assert (1 - found.low) * 1000 == pytest.approx(most_disagreements(1, 0.5, 1 - 0.95))
+    assert (found.hits, found.events, found.share) == (2, 3, pytest.approx(1 - 2 / 1000))
+    assert (1 - found.low) * 1000 == pytest.approx(most_disagreements({0.5: 1}, 0.5, 1 - 0.95))
     assert found.high == 0.999
 
 

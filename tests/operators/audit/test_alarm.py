@@ -78,7 +78,7 @@ def test_what_audits_find_raises_the_alarm_and_answers_of_the_expert_end_it(
     publisher.start()
 
     def lesson(audits: int, *, agrees: bool) -> Lesson:
-        audit = Audit("linear", 0, agrees, (Exposure("linear", 0, 10),))
+        audit = Audit("e", "linear", 0, agrees, 0.1, (Exposure("linear", 0, 10),))
         return Lesson((), audits, (audit,) * audits)
 
     ledger.progress("0", seen=3000, deferred=1000)

@@ -18,6 +18,7 @@ from model_store.errors import StoreUnavailable, TensorMismatch
 from model_store.ledger import Ledger, Usage
 from model_store.manifest import Manifest, Release
 from model_store.tensors import TensorRef, encode, reference
+from operators.audit.chances import AuditChances
 from operators.budget import SpendingPlan
 from operators.core.cascade import STATE_VERSION, Cascade, ShardState
 from operators.levels.linear import LinearLearner
@@ -112,7 +113,7 @@ def real_cascade(levels: int = 1, labels: int = 2, ledger: Ledger | None = None)
         for i in range(levels)
     ]
     plan = SpendingPlan(BudgetSettings(share=0.2, burst=50))
-    policy = BudgetedPolicy(BudgetedSettings(), levels, plan, 0)
+    policy = BudgetedPolicy(BudgetedSettings(), levels, plan, 0, AuditChances(0.02, 0.005))
     task = TaskSettings(name="moderation", labels=("no", "yes", "maybe")[:labels], prompt="?")
     return Cascade(task, small, policy, memory_ledger() if ledger is None else ledger)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.json import encode
 
 from model_store.ledger import Usage
+from operators.audit.chances import AuditChances
 from operators.budget import SpendingPlan
 from operators.core.cascade import Cascade
 from operators.policy.budgeted import BudgetedLearner, BudgetedPolicy
@@ -18,7 +19,7 @@ from operators.settings import BudgetedSettings, BudgetSettings, TaskSettings
 from tests.operators.fakes import FakeLevel, chunk, confident, events, memory_ledger
 
 QUESTION = TaskSettings(name="moderation", labels=("no", "yes"), prompt="?")
-SETTINGS = BudgetedSettings(audit=0.2)
+SETTINGS = BudgetedSettings()
 
 
 class Trained(Cascade):
@@ -31,7 +32,7 @@ class Trained(Cascade):
     def __init__(self, share: float, burst: int) -> None:
         level = FakeLevel(lambda text: confident(0.5 + int(text) % 50 / 100, int(text) % 2))
         plan = SpendingPlan(BudgetSettings(share=share, burst=burst))
-        policy = BudgetedPolicy(SETTINGS, 1, plan, seed=3)
+        policy = BudgetedPolicy(SETTINGS, 1, plan, 3, AuditChances(0.2, 0.05))
         policy.swap(policy.stage(BudgetedLearner(SETTINGS, 1).tensors([1])))
         super().__init__(QUESTION, [level], policy, memory_ledger())
         self._release = "r000001-0123456789ab"
@@ -81,7 +82,7 @@ def test_whether_an_answer_can_be_audited_depends_on_no_coin_of_its_own(
 ) -> None:
     """With few calls left, audits end at the event at which the calls do."""
     budget = BudgetSettings(calls=1000 + left, events=10_000, pace=2)
-    policy = BudgetedPolicy(BudgetedSettings(audit=0.5), 1, SpendingPlan(budget), seed)
+    policy = BudgetedPolicy(SETTINGS, 1, SpendingPlan(budget), seed, AuditChances(0.5, 0.5))
     policy.swap(policy.stage(BudgetedLearner(SETTINGS, 1).tensors([1])))
     usage = Usage(seen=100, deferred=1000, settled=1000, reserved=1000)
     routing = policy.route(chunk([confident(0.9)] * 20), usage)

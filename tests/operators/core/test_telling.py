@@ -12,7 +12,7 @@ LESSON = Lesson(
         Annotation("e2", "text", 0, None, Reason.WARMUP, 1.0),
     ),
     settled=3,
-    audits=(Audit("linear", 1, False, (Exposure("linear", 0, 7),), "e3"),),
+    audits=(Audit("e3", "linear", 1, False, 0.25, (Exposure("linear", 0, 7),)),),
 )
 
 
@@ -36,5 +36,6 @@ def test_audits_name_the_labels_and_what_they_stand_for() -> None:
         "level": "linear",
         "label": "abusive",
         "agrees": False,
+        "propensity": 0.25,
         "exposed": [{"level": "linear", "label": "ok", "accepted": 7}],
     }

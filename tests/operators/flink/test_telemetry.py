@@ -158,7 +158,7 @@ def test_the_trainer_reports_what_audits_prove() -> None:
     assert group.read(m.AGREEMENT, m.LIFETIME) == 0
     assert group.read(m.AGREEMENT_UPPER, m.LIFETIME) == 1_000_000
     exposed = (Exposure("linear", 0, 2),)
-    evidence.take([Audit("linear", 0, i > 0, exposed) for i in range(100)])
+    evidence.take([Audit("e", "linear", 0, i > 0, 0.5, exposed) for i in range(100)])
     trainer.agreement["linear"] = 0.25
     telemetry.lesson(Lesson((), 3))
     for over in (m.LIFETIME, m.WINDOW):

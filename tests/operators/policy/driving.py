@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model_store.ledger import Usage
+from operators.audit.chances import AuditChances
 from operators.budget import SpendingPlan
 from operators.policy.budgeted import BudgetedPolicy
 from operators.policy.port import Routing
@@ -27,7 +28,12 @@ def policy(
     levels: int = 1,
     seed: int = 0,
 ) -> BudgetedPolicy:
-    return BudgetedPolicy(chosen, levels, SpendingPlan(budget), seed)
+    return BudgetedPolicy(chosen, levels, SpendingPlan(budget), seed, audits_of(chosen))
+
+
+def audits_of(chosen: BudgetedSettings) -> AuditChances:
+    mean = 0.02 if chosen.audit is None else chosen.audit
+    return AuditChances(mean, chosen.audit_least * mean)
 
 
 def drive(

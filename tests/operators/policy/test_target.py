@@ -27,7 +27,7 @@ def test_what_is_allowed_never_exceeds_the_target(seen: int, part: float, disagr
     accepted = int(part * seen)
     allowed = AIM.allowance(usage(seen, accepted, disagreeing))
     assert 0 <= allowed <= 0.1 + 1e-9
-    proven = min(accepted, most_disagreements(disagreeing, 0.1, 0.05 + 1e-12))
+    proven = min(accepted, most_disagreements({0.1: disagreeing}, 0.1, 0.05 + 1e-12))
     if proven > 0.1 * seen + 1:
         assert allowed == 0
 
