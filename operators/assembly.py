@@ -217,7 +217,8 @@ def _evidence(settings: CascadeSettings) -> Evidence | None:
     policy, least = settings.policy, settings.least_audit_rate
     if isinstance(policy, PaperSettings) or least == 0:
         return None
-    return Evidence(least, policy.confidence, policy.audit_window)
+    steers = settings.target_agreement is not None
+    return Evidence(least, policy.confidence, policy.audit_window, steers=steers)
 
 
 def _holdout(settings: CascadeSettings) -> Holdout | None:

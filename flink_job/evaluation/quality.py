@@ -70,7 +70,8 @@ def _audited(answers: Sequence[Decision]) -> Proportion | None:
     tally = Tally(accepted=len(audits) + len(accepted))
     for audit in audits:
         tally.count(audit.propensity, agrees=audit.small_label == audit.label)
-    # Some answer is as good as without a doubt, and so was audited as rarely as any can be.
+    # The bounds want the least to be known beforehand. It as good as is: the surest of the first
+    # answers has it, and it does not change.
     least = min(answer.propensity for answer in (*audits, *accepted))
     agreement = infer(tally, least, _CONFIDENCE)
     assert agreement.estimate is not None

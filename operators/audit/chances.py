@@ -1,8 +1,8 @@
 """With which probability an accepted answer is audited: the more it is in doubt, the likelier.
 
-The estimate of the agreement is the surer the nearer the chances follow the risk of a disagreement
-(Neyman allocation), and the answer to a doubtful question teaches more. None is ever beyond an
-audit: a level may be sure and wrong.
+The answer to a doubtful question teaches more, and where there is more to find, looking more often
+makes the estimate of the agreement surer (it would be surest with chances that follow the root of
+the risk: Neyman 1934). But no answer is beyond an audit: a level may be sure and wrong.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class AuditChances:
         self.mean = mean
         self.least = least
 
-    def of(self, doubts: Shares, accepted: Shares) -> Shares:
+    def of(self, doubts: Shares, accepted: Shares, coins: Shares) -> Shares:
         """Probabilities, for what the levels doubt their answers.
 
         Parameters
@@ -39,6 +39,8 @@ class AuditChances:
             Shape (events,), 0 or more.
         accepted
             Shape (any,): what they doubted the latest answers that were accepted.
+        coins
+            Shape (events,), in [0, 1): others than those of the audits. They round.
 
         Returns
         -------
@@ -50,4 +52,5 @@ class AuditChances:
         typical = accepted.mean() if len(accepted) else 0.0
         relative = doubts / typical if typical > 0 else np.zeros(len(doubts))
         wanted = np.minimum(_MOST, self.least + (self.mean - self.least) * relative)
-        return np.asarray(self.least * 2.0 ** np.rint(np.log2(wanted / self.least)))
+        below = self.least * 2.0 ** np.floor(np.log2(wanted / self.least))
+        return np.where(coins < wanted / below - 1, 2 * below, below)

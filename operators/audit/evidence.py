@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 
 from operators.audit.bounds import fewest_disagreements, most_disagreements
 from operators.records import Audit
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Chance = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 EVERYTHING = "all"
 """Name of the group of all accepted answers."""
@@ -38,9 +42,9 @@ class Tally(msgspec.Struct):
         audited; an expert who says nothing confirms nothing.
     """
 
-    accepted: int = 0
-    audited: int = 0
-    disagreeing: dict[float, int] = {}
+    accepted: Count = 0
+    audited: Count = 0
+    disagreeing: dict[Chance, Count] = {}
 
     def count(self, propensity: float, *, agrees: bool) -> None:
         """Take in what an audit has found."""
@@ -66,7 +70,7 @@ class State(msgspec.Struct):
         Probability that no audit was below while all of it was gathered.
     """
 
-    least: float
+    least: Chance
     trails: dict[str, Trail] = {}
 
 
@@ -129,9 +133,14 @@ class Evidence:
         Of each bound, in (0, 1).
     window
         Accepted answers in a window.
+    steers
+        Whether a policy goes by the number of disagreements alone: then all are of one probability.
     """
 
-    def __init__(self, least: float, confidence: float, window: int) -> None:
+    def __init__(
+        self, least: float, confidence: float, window: int, *, steers: bool = False
+    ) -> None:
+        self._steers = steers
         self._confidence = confidence
         self._window = window
         self._state = State(least)
@@ -194,6 +203,23 @@ class Evidence:
         ------
         msgspec.DecodeError
             If these are no such counts.
+        ValueError
+            If a policy goes by them, and audits had another probability.
         """
         state = msgspec.json.decode(snapshot, type=State)
+        for trail in state.trails.values():
+            for tally in (trail.life, trail.current, trail.last or Tally()):
+                if tally.disagreeing and min(tally.disagreeing) < state.least:
+                    message = f"audits of {dict(tally.disagreeing)} are below {state.least}"
+                    raise msgspec.ValidationError(message)
+        if not state.trails:
+            return
+        if self._steers and state.least != self._state.least:
+            message = (
+                f"accepted answers were audited in {state.least:g} of the cases and are to be in "
+                f"{self._state.least:g}: what was found proves nothing of the target_agreement "
+                f"then; go on with `policy: {{kind: budgeted, audit: {state.least:g}}}`, or begin "
+                "anew, without the savepoint"
+            )
+            raise ValueError(message)
         self._state = state if state.least <= self._state.least else State(self._state.least)

@@ -248,7 +248,8 @@ class Cascade:
             if reason in (Reason.ACCEPTED, Reason.AUDIT) and propensity > 0:
                 exposed.add(level, int(best[row]))
             if paid[row] and not routing.sent[row]:
-                # Audits could have met it all the same: they prove what is accepted.
+                # If it was accepted, audits could have met it all the same: they prove that.
+                propensity = propensity if reason == Reason.ACCEPTED else 0.0
                 reason = Reason.PAID
             if routing.sent[row] or reason == Reason.PAID:
                 opinions = tuple(

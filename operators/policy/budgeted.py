@@ -112,7 +112,8 @@ class BudgetedPolicy:
         coin = coins(self._seed, self._coins, chunk.ids)
         # An answer that leaves early is in no doubt; if it is audited, the later levels learn too.
         probabilities, level, doubt = self._consult(chunk, coin < self._audits.least)
-        score = doubt + _TIE_BREAK * coins(self._seed, "tie", chunk.ids)
+        tie = coins(self._seed, "tie", chunk.ids)
+        score = doubt + _TIE_BREAK * tie
         if not chunk.trained:
             return self._warm_up(probabilities, level, score, usage)
         self._window.extend(score.tolist())
@@ -123,7 +124,7 @@ class BudgetedPolicy:
         bar = self._threshold if left == 0 else threshold
         wanted = score >= bar
         scores = self._window.scores()
-        chance = self._audits.of(doubt, scores[scores < bar])
+        chance = self._audits.of(doubt, scores[scores < bar], tie)
         drawn = (coin < chance) & ~wanted
         # Whether an answer can be audited may depend on the coins before its own, not on its own.
         open_to_audit = ~wanted & (drawn.cumsum() - drawn < (len(score) if left is None else left))

@@ -14,16 +14,16 @@ class BudgetedSettings(Section):
 
     kind: Literal["budgeted"] = "budgeted"
     audit: Annotated[float, Field(ge=0, le=0.5)] | None = None
-    """Share of the accepted answers that is checked with the expert all the same, at most; if not
+    """Share of the accepted answers that is checked with the expert all the same, about; if not
     given, 0.01, and 0.1 with a `target_agreement`. What is known of the agreement rests on it."""
     audit_least: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Probability with which the surest answers are audited, as a part of `audit`; that of others
-    grows with the doubt. The smaller, the less audits cost, and the longer until they prove much.
-    1 audits all alike, as does a `target_agreement`."""
+    """Probability with which the surest answers are audited, as a part of the mean; that of others
+    grows with the doubt. The smaller, the more audits fall where there is something to learn, and
+    the longer until they prove much. 1 audits all alike, as does a `target_agreement`."""
     audit_calls: Annotated[float, Field(gt=0, le=1)] = 0.05
     """Part of the budget that audits take at most: where few calls are to be had, fewer answers
     than `audit` are checked. Not for a budget by the hour or minute, nor a `target_agreement`."""
-    audit_window: Annotated[int, Field(ge=100)] = 2000
+    audit_window: Annotated[int, Field(ge=100)] = 20_000
     """Accepted answers over which the recent agreement is taken; drift shows in it."""
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     """Probability with which a bound on the agreement holds, at all moments together."""

@@ -147,5 +147,29 @@ def test_rarer_audits_begin_anew_and_others_go_on() -> None:
         new.restore(old.snapshot())
     assert more.total(EVERYTHING) == old.total(EVERYTHING)
     assert fewer.total(EVERYTHING).accepted == 0
+
+
+@pytest.mark.parametrize("least", [RATE / 2, 2 * RATE])
+def test_what_steers_a_policy_is_refused_under_another_probability(least: float) -> None:
+    old, same, other = (Evidence(p, 0.95, 100, steers=True) for p in (RATE, RATE, least))
+    other.restore(old.snapshot())  # nothing was found yet
+    old.take(audits_of(*stream(0, 200, 0.1)))
+    same.restore(old.snapshot())
+    assert same.disagreeing == old.disagreeing > 0
+    with pytest.raises(ValueError, match=r"go on with .* audit: 0\.1"):
+        other.restore(old.snapshot())
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        b"{}",
+        b'{"least": 0}',
+        b'{"least": 0.1, "trails": {"all": {"life": {"accepted": -1}}}}',
+        b'{"least": 0.1, "trails": {"all": {"life": {"disagreeing": {"0.1": -1}}}}}',
+        b'{"least": 0.1, "trails": {"all": {"life": {"disagreeing": {"0.01": 1}}}}}',
+    ],
+)
+def test_counts_that_can_not_be_are_refused(forged: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
-        more.restore(b"{}")
+        Evidence(RATE, 0.95, 100).restore(forged)
