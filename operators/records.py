@@ -103,7 +103,8 @@ class Deferral(msgspec.Struct, frozen=True):
     level
         Name of the small level whose answer that is.
     propensity
-        Probability with which this event was sent to the expert, in (0, 1].
+        Probability with which this event was sent to the expert, in (0, 1]; that of an audit, or 0,
+        if the answer was paid before.
     release
         The release that made the opinions, or None before the first one.
     exposed
