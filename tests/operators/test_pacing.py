@@ -55,7 +55,7 @@ class Stream:
                 1,
                 RatePlan(self.window, self.typical, self.clock),
                 seed=0,
-                audits=AuditChances(0.02, 0.005),
+                audits=AuditChances(0.01, 0.005),
             )
             for _ in range(self.subtasks)
         ]
