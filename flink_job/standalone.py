@@ -29,7 +29,8 @@ _MEMORY = {
     "taskmanager.memory.managed.size": "64m",
     "taskmanager.memory.network.min": "32m",
     "taskmanager.memory.network.max": "32m",
-    "taskmanager.memory.jvm-metaspace.size": "192m",
+    # A limit. Each job and each restart loads PyFlink's classes anew, and may keep the old ones.
+    "taskmanager.memory.jvm-metaspace.size": "512m",
 }
 
 
