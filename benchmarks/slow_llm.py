@@ -50,7 +50,7 @@ class SlowLLM(Child):
         self._ask("stop" if still else "go")
 
     def _ask(self, what: str) -> dict[str, float]:
-        with urllib.request.urlopen(f"{self.base_url}/{what}", timeout=60) as response:  # noqa: S310  # our own
+        with urllib.request.urlopen(f"{self.base_url}/{what}", timeout=60) as response:  # noqa: S310  # http, to the child of this object
             found: dict[str, float] = json.load(response)
         return found
 

@@ -216,5 +216,5 @@ def _savepoint(client: Any, job: JobSettings) -> stopping.Savepoint:
     kind = get_gateway().jvm.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
     folder = output.uri(job.sink.path / output.SAVEPOINTS)
     # Without draining: that would tell the operators that their input has ended for good.
-    savepoint: stopping.Savepoint = client._j_job_client.stopWithSavepoint(False, folder, kind)  # noqa: SLF001  # as said
+    savepoint: stopping.Savepoint = client._j_job_client.stopWithSavepoint(False, folder, kind)  # noqa: SLF001  # the public method is broken
     return savepoint

@@ -251,7 +251,7 @@ def load_job(path: Path) -> JobSettings:
         If it can not be read or is not valid; the message names each field and the fix.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  # a safe one
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  # it derives from SafeLoader
     # A malformed date or number is a plain ValueError to PyYAML.
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         message = f"{path}: can not be read as YAML: {_without_excerpt(error)}"

@@ -124,26 +124,30 @@ def _poison(theatre: Theatre) -> None:
     stage.note = f"{stage.dead_letters()} dead letters of {bad} lines that are no events"
 
 
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True)  # noqa: S603  # mount and umount, on a folder of this run
+
+
 def _fill_disk(theatre: Theatre) -> None:
     """Dead letters on a disk of 64 KiB: the job must end with the reason, and go on with room."""
     job, stage = theatre.job, theatre.job.stage
     folder = stage.sink / DEAD_LETTERS
     folder.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "tmpfs", str(folder), "-o"]
-    subprocess.run([*mount, "size=64k"], check=True)  # noqa: S603  # a literal command
+    _run(*mount, "size=64k")
     try:
         theatre.hold(10)
         stage.feed(50, beside=[b"no event " + b"x" * 900] * _BAD)
         manager = JobManager(job.cluster.address)
         stage.until(lambda: manager.state(job.job_id) == "FAILED", "the job's failure")
         stage.note = f"ended with: {manager.failure(job.job_id)}"
-        subprocess.run([*mount, "remount,size=16m"], check=True)  # noqa: S603  # literal
+        _run(*mount, "remount,size=16m")
         job.submit(stage.checkpoint())
         stage.until(lambda: stage.dead_letters() >= _BAD, "all dead letters")
         stage.note += f"; went on with room, to {stage.dead_letters()} dead letters of {_BAD}"
     finally:
         # Lazily: the sink may still hold files open.
-        subprocess.run(["umount", "-l", str(folder)], check=True)  # noqa: S603, S607  # ours
+        _run("umount", "-l", str(folder))
 
 
 def _at_parallelism(number: int) -> Scenario:

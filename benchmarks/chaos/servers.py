@@ -64,7 +64,7 @@ class RestartableRedis:
             "save": "",
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-        self._process = subprocess.Popen(  # noqa: S603  # ours, arguments as a list
+        self._process = subprocess.Popen(  # noqa: S603  # the redis-server of the dependencies
             [executable(), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

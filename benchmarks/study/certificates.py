@@ -129,7 +129,7 @@ def row(study: StudySet, order: Order, aim: float | None, results: Sequence[Resu
         f"{BUDGET:.0%} of the calls" if aim is None else f"{aim:.0%} agreement",
         f"{statistics.mean(calls):.0f} ± {statistics.stdev(calls):.0f}",
         f"{statistics.mean(agreement):.1f} ± {statistics.stdev(agreement):.1f}",
-        "" if aim is None else f"{sum(result.agreement >= aim for result in results)} of {n}",
+        "-" if aim is None else f"{sum(result.agreement >= aim for result in results)} of {n}",
         f"{sum('lower' in result.failed for result in results)} of {n}",
         f"{sum('upper' in result.failed for result in results)} of {n}",
         f"{sum(result.bad_windows for result in results)} of {windows}",

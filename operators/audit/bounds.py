@@ -58,7 +58,7 @@ def most_disagreements(found: Findings, least: float, alpha: float) -> int:
     ValueError
         If an argument is out of its range.
     """
-    return _most(_checked(found, least, alpha), least, alpha)
+    return _believed(_checked(found, least, alpha), least, alpha)[1]
 
 
 def fewest_disagreements(found: Findings, least: float, alpha: float) -> int:
@@ -68,28 +68,22 @@ def fewest_disagreements(found: Findings, least: float, alpha: float) -> int:
     -------
     The smallest number of disagreements, those found included, that is still believed.
     """
-    return _fewest(_checked(found, least, alpha), least, alpha)
+    return _believed(_checked(found, least, alpha), least, alpha)[0]
 
 
 @lru_cache(_CACHED)
-def _most(found: tuple[tuple[float, int], ...], least: float, alpha: float) -> int:
+def _believed(found: tuple[tuple[float, int], ...], least: float, alpha: float) -> tuple[int, int]:
+    """The fewest and the most disagreements that are believed, each at `alpha`."""
     count = sum(number for _, number in found)
     if least == 1:
-        return count
-    absurd = _ruled_out(found, least * _MISSED, alpha)
+        return count, count
+    too_many = _ruled_out(found, least * _MISSED, alpha)
+    too_few = _ruled_out(found, least * _FOUND, alpha)
     high = _FIRST_STEP
-    while not absurd(count + high):
+    while not too_many(count + high):
         high *= 2
-    return _first(absurd, count, count + high) - 1  # `count` is believed: no coin has missed
-
-
-@lru_cache(_CACHED)
-def _fewest(found: tuple[tuple[float, int], ...], least: float, alpha: float) -> int:
-    count = sum(number for _, number in found)
-    if least == 1:
-        return count
-    absurd = _ruled_out(found, least * _FOUND, alpha)
-    return _first(lambda total: not absurd(total), count, _most(found, least, alpha))
+    most = _first(too_many, count, count + high) - 1  # `count` is believed: no coin has missed
+    return _first(lambda total: not too_few(total), count, most), most
 
 
 def _ruled_out(

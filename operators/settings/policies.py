@@ -21,8 +21,9 @@ class BudgetedSettings(Section):
     grows with the doubt. The smaller, the more audits fall where there is something to learn, and
     the longer until they prove much. 1 audits all alike, as does a `target_agreement`."""
     audit_calls: Annotated[float, Field(gt=0, le=1)] = 0.05
-    """Part of the budget that audits take at most: where few calls are to be had, fewer answers
-    than `audit` are checked. Not for a budget by the hour or minute, nor a `target_agreement`."""
+    """Part of the budget that audits take at most, about: where few calls are to be had, fewer
+    answers than `audit` are checked. Not for a budget by the hour or minute, nor with a
+    `target_agreement`."""
     audit_window: Annotated[int, Field(ge=100)] = 20_000
     """Accepted answers over which the recent agreement is taken; drift shows in it."""
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95

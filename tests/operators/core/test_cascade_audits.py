@@ -76,6 +76,20 @@ def test_each_accepted_answer_is_exposed_once(
     assert exposed == accepted
 
 
+def test_no_audit_could_have_met_what_was_paid_before_anything_was_learned() -> None:
+    state = Trained(0.3, 5)
+    state.decide("a", events(1, 100))
+    cascade = Trained(0.3, 5)
+    cascade._release = None
+    cascade.restore("a", state.snapshot("a"))
+    cascade._ledger.remember({e.call_id: encode(Answer("yes")) for e in events(40, 0)})
+    outcome = cascade.decide("a", events(40, 0))
+    chances: dict[Reason, set[bool]] = {reason: set() for reason in Reason}
+    for deferral in outcome.deferrals:
+        chances[deferral.reason].add(deferral.propensity > 0)
+    assert (chances[Reason.PAID], chances[Reason.WARMUP]) == ({False}, {True})
+
+
 @given(left=st.integers(0, 12), seed=st.integers(0, 200))
 def test_whether_an_answer_can_be_audited_depends_on_no_coin_of_its_own(
     left: int, seed: int
