@@ -21,6 +21,7 @@ from operators.settings.levels import (
     FinetuneSettings,
     LevelSettings,
     LinearSettings,
+    Pooling,
     TopLayers,
 )
 from operators.settings.policies import BudgetedSettings, GateSettings, PaperSettings, Policy
@@ -44,6 +45,7 @@ __all__ = [
     "OpenAIExpertSettings",
     "PaperSettings",
     "Policy",
+    "Pooling",
     "PositiveShare",
     "PriceSettings",
     "PromotionSettings",

@@ -51,6 +51,7 @@ class LinearSettings(Section):
 
 
 TopLayers = Annotated[int, Field(ge=0, le=48)] | Literal["all"]
+Pooling = Literal["last", "inner_and_last"]
 
 
 class FinetuneSettings(Section):
@@ -96,6 +97,10 @@ class EncoderSettings(Section):
     max_tokens: Annotated[int, Field(ge=8, le=512)] = 128
     """Tokens of a text that are read, the two that mark its ends included. Of a longer one the
     beginning (a quarter of them) and the end are read."""
+    pooling: Pooling = "inner_and_last"
+    """Layers whose means over the tokens the head reads: the `last`, or `inner_and_last`, beside it
+    one two thirds of the way up: it knows more of what the model was not trained for, at no cost
+    but a head twice as wide."""
     top_layers: TopLayers = 0
     """Top transformer layers that are fine-tuned beside the head. 0: the head alone, which needs
     no torch while learning. `all`: the whole encoder with its word embeddings; each release then

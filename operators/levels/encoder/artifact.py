@@ -16,7 +16,7 @@ from safetensors import numpy as safetensors
 
 from operators.levels.encoder.errors import EncoderUnavailable
 from operators.levels.encoder.source import TOKENIZER, digest, digest_of, locate
-from operators.settings import EncoderSettings, TopLayers
+from operators.settings import EncoderSettings
 
 GRAPH, META, TRAINABLE = "model.onnx", "meta.json", "trainable.safetensors"
 FORMAT = 4  # raise when the export changes: graphs of another format are left alone
@@ -108,9 +108,9 @@ def obtain(settings: EncoderSettings) -> Artifact:
     """
     source = locate(settings.model, settings.revision)
     root = (settings.cache or _CACHE).expanduser() / "encoders"
-    name = f"{digest(source)[:32]}-top{settings.top_layers}"
+    name = f"{digest(source)[:32]}-{settings.pooling}-top{settings.top_layers}"
     artifact = _found(
-        root / f"{name}-v{FORMAT}", source, lambda made: _export(source, made, settings.top_layers)
+        root / f"{name}-v{FORMAT}", source, lambda made: _export(source, made, settings)
     )
     if settings.max_tokens > artifact.meta.max_tokens:
         raise EncoderUnavailable(
@@ -143,7 +143,7 @@ def _found(folder: Path, source: Path, make: Callable[[Path], None]) -> Artifact
     return _read(folder, source)
 
 
-def _export(source: Path, made: Path, top_layers: TopLayers) -> None:
+def _export(source: Path, made: Path, settings: EncoderSettings) -> None:
     try:
         # torch is asked for only where a graph is missing
         from operators.levels.encoder.export import export
@@ -153,7 +153,7 @@ def _export(source: Path, made: Path, top_layers: TopLayers) -> None:
             "pip install 'flink-online-cascade[encoder]', or copy the cache from a machine "
             "where the encoder has run.",
         ) from error
-    export(source, made, top_layers)
+    export(source, made, settings.top_layers, settings.pooling)
 
 
 def _reduce(artifact: Artifact, precision: Literal["fp16", "int8"], made: Path) -> None:

@@ -8,6 +8,7 @@ Inputs: ``ids`` and ``mask`` int64 (texts, tokens); ``head/weights`` float32 (di
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import warnings
@@ -32,10 +33,11 @@ from operators.levels.encoder.artifact import (
 )
 from operators.levels.encoder.errors import EncoderUnavailable
 from operators.levels.encoder.source import TOKENIZER, digest_of
-from operators.settings import TopLayers
+from operators.settings import Pooling, TopLayers
 
 OPSET = 17
 SCALE = 8.0  # an embedding of length 1 would have a linear head learn slowly at usual rates
+_INNER = 2 / 3  # of the layers lie below the one that is read beside the last
 _LONGEST = 512  # tokens, for models that could read more: time grows with the square
 _UNUSED = re.compile(
     r"(?:^|\.)pooler\."
@@ -45,18 +47,35 @@ _LABELS = 2  # of the traced example; any number at run time
 
 
 class Pooled(torch.nn.Module):
-    """Mean of the last hidden states where the mask is 1, scaled to a fixed length."""
+    """Means of hidden states where the mask is 1, side by side, scaled to a fixed length.
 
-    def __init__(self, base: torch.nn.Module) -> None:
+    Of the last layer, or of one two thirds of the way up and the last: what a model was trained
+    for at the end is in its last layers, and at the cost of other things that layers below still
+    know of a text (Skean et al. 2025, "Layer by Layer: Uncovering Hidden Representations in
+    Language Models").
+    """
+
+    def __init__(self, base: torch.nn.Module, pooling: Pooling) -> None:
         super().__init__()
         self.base = base
+        self._pooling = pooling
+
+    @property
+    def dimension(self) -> int:
+        """Of an embedding."""
+        config: Any = self.base.config
+        return int(config.hidden_size) * (2 if self._pooling == "inner_and_last" else 1)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Embeddings, shape (texts, dimension)."""
-        hidden = self.base(input_ids=ids, attention_mask=mask).last_hidden_state
-        counted = mask.unsqueeze(-1).to(hidden.dtype)
-        mean = (hidden * counted).sum(1) / counted.sum(1)
-        return SCALE * torch.nn.functional.normalize(mean, dim=1)
+        said = self.base(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+        last, each = said.last_hidden_state, said.hidden_states  # the words' own come first
+        inner = each[round((len(each) - 1) * _INNER)]
+        read = [last] if self._pooling == "last" else [inner, last]
+        counted = mask.unsqueeze(-1).to(last.dtype)
+        means = [(hidden * counted).sum(1) / counted.sum(1) for hidden in read]
+        parts = [torch.nn.functional.normalize(mean, dim=1) for mean in means]
+        return SCALE / math.sqrt(len(parts)) * torch.cat(parts, dim=1)
 
 
 class _Classifier(torch.nn.Module):
@@ -71,7 +90,7 @@ class _Classifier(torch.nn.Module):
         return embedding, torch.softmax(embedding @ weights + bias, dim=-1)
 
 
-def load(source: Path) -> Pooled:
+def load(source: Path, pooling: Pooling) -> Pooled:
     """The base model in evaluation mode, in a form that can be traced.
 
     Of a model for sequence classification, or another task, that is what is under its head.
@@ -104,7 +123,7 @@ def load(source: Path) -> Pooled:
             f"{', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}.",
             "download the model again, weights and config of one revision.",
         )
-    return Pooled(base.eval().float())
+    return Pooled(base.eval().float(), pooling)
 
 
 def top_parameters(pooled: Pooled, layers: TopLayers) -> dict[str, torch.nn.Parameter]:
@@ -135,14 +154,14 @@ def top_parameters(pooled: Pooled, layers: TopLayers) -> dict[str, torch.nn.Para
     return {name: parameter for number, name, parameter in numbered if number >= depth - layers}
 
 
-def export(source: Path, target: Path, top_layers: TopLayers) -> None:
+def export(source: Path, target: Path, top_layers: TopLayers, pooling: Pooling) -> None:
     """Write graph, tokenizer, trainable tensors and description into an empty folder."""
-    pooled = load(source)
+    pooled = load(source, pooling)
     top = top_parameters(pooled, top_layers)
     graph = target / GRAPH
     config: Any = pooled.base.config
     try:
-        _trace(pooled, graph, config.vocab_size, config.hidden_size)
+        _trace(pooled, graph, config.vocab_size)
     except torch.onnx.OnnxExporterError as error:
         raise EncoderUnavailable(
             f"The {config.model_type} model in {source} can not be exported: {error}.",
@@ -166,7 +185,7 @@ def export(source: Path, target: Path, top_layers: TopLayers) -> None:
     write_meta(
         target,
         Meta(
-            dimension=config.hidden_size,
+            dimension=pooled.dimension,
             pad_id=config.pad_token_id or 0,
             max_tokens=_most_tokens(pooled.base),
             trainable=trainable,
@@ -185,11 +204,11 @@ def _most_tokens(base: Any) -> int:
     return int(most)
 
 
-def _trace(pooled: Pooled, path: Path, vocabulary: int, dimension: int) -> None:
+def _trace(pooled: Pooled, path: Path, vocabulary: int) -> None:
     ids = torch.arange(16).reshape(2, 8) % vocabulary
     mask = torch.ones_like(ids)
     mask[1, 5:] = 0
-    head = torch.zeros(dimension, _LABELS), torch.zeros(_LABELS)
+    head = torch.zeros(pooled.dimension, _LABELS), torch.zeros(_LABELS)
     names = ["ids", "mask", "head/weights", "head/bias"]
     with warnings.catch_warnings():
         # The tracer warns of Python branches in transformers, and of itself being the old one:

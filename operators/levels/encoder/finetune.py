@@ -50,7 +50,7 @@ class Tuner:
         self._threads = settings.threads
         self._monotonic = monotonic
         self._embed = embed
-        self._model = load(artifact.source)
+        self._model = load(artifact.source, settings.pooling)
         self._model.requires_grad_(False)
         self._layers = top_parameters(self._model, settings.top_layers)
         for parameter in self._layers.values():

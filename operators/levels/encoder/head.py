@@ -107,9 +107,15 @@ class Head:
         return {"matrix": self._matrix.copy(), "prior": self._prior.copy()}
 
     def restore(self, snapshot: Tensors) -> None:
-        """Become the head that `snapshot` describes."""
-        self._matrix = np.array(snapshot["matrix"])
-        self._prior = np.array(snapshot["prior"])
+        """Become the head that `snapshot` describes.
+
+        Raises
+        ------
+        model_store.errors.TensorMismatch
+            If that one has other embeddings or labels; the head stays what it was.
+        """
+        matrix, prior = (expect(snapshot, n, np.float64, self._shape) for n in ("matrix", "prior"))
+        self._matrix, self._prior = np.array(matrix), np.array(prior)
 
 
 def _scale(inputs: Matrix) -> Matrix:

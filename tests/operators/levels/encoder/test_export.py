@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 from safetensors import numpy as safetensors
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModel, AutoModelForSequenceClassification
 
 from operators.levels.encoder.artifact import GRAPH, META, obtain
 from operators.levels.encoder.errors import EncoderUnavailable
@@ -44,7 +44,7 @@ def test_torch_and_onnx_agree_on_random_weights(
     encoder = open_encoder(tiny.written(model, cache, top_layers=layers))
     meta = encoder.artifact.meta
     assert meta.max_tokens == tiny.MAX_TOKENS
-    base = load(tmp_path)
+    base = load(tmp_path, "inner_and_last")
     top = top_parameters(base, layers)
     assert set(top) == {tensor.name for tensor in meta.trainable}
     random = np.random.default_rng(3)
@@ -61,6 +61,25 @@ def test_torch_and_onnx_agree_on_random_weights(
     if layers:
         untouched = encoder.embed(TEXTS, encoder.bind(encoder.artifact.trainable()))
         assert np.abs(untouched - expected).max() > 0.1
+
+
+@pytest.mark.parametrize("kind", ["bert", "mpnet", "distilbert", "albert", "modernbert"])
+def test_the_head_reads_the_means_of_an_inner_layer_and_of_the_last(
+    kind: str, tmp_path: Path, cache: Path
+) -> None:
+    model = tiny.make(tmp_path, kind)
+    both, last = (
+        open_encoder(tiny.written(model, cache, pooling=pooling)).embed([TEXTS[1]], {})[0]
+        for pooling in ("inner_and_last", "last")
+    )
+    tokens = open_encoder(tiny.written(model, cache)).tokens([TEXTS[1]])
+    with torch.no_grad():
+        said = AutoModel.from_pretrained(model)(torch.tensor(tokens), output_hidden_states=True)
+    means = [said.hidden_states[1][0].mean(0).numpy(), said.last_hidden_state[0].mean(0).numpy()]
+    inner, end = (SCALE * mean / np.linalg.norm(mean) for mean in means)
+    assert np.abs(last - end).max() < 1e-4
+    assert np.abs(both - np.concatenate([inner, end]) / 2**0.5).max() < 1e-4
+    assert np.abs(inner - end).max() > 0.1
 
 
 def test_of_a_classifier_the_model_under_its_head_is_taken(tmp_path: Path, cache: Path) -> None:
@@ -115,12 +134,12 @@ def test_a_graph_is_exported_once(written: Written, monkeypatch: pytest.MonkeyPa
     assert obtain(written(top_layers=0, batch=1, l2=0.5)) == first
 
 
-def test_another_model_or_other_layers_are_another_graph(
+def test_another_model_other_layers_or_pooling_are_another_graph(
     written: Written, cache: Path, tmp_path: Path
 ) -> None:
     other = tiny.written(tiny.make(tmp_path, seed=1), cache)
-    folders = {obtain(s).folder for s in (written(), written(top_layers=1), other)}
-    assert len(folders) == 3
+    changed = (written(), written(top_layers=1), written(pooling="last"), other)
+    assert len({obtain(s).folder for s in changed}) == len(changed)
 
 
 def test_nothing_is_left_behind_by_an_export_that_fails(
@@ -136,7 +155,7 @@ def test_the_slower_of_two_exports_gives_way(
 ) -> None:
     ready = obtain(written()).folder
 
-    def overtaken(source: Path, target: Path, top_layers: int) -> None:
+    def overtaken(source: Path, target: Path, *_: object) -> None:
         shutil.copytree(ready, target, dirs_exist_ok=True)
         shutil.copytree(ready, target.parent.parent / ready.name)
 

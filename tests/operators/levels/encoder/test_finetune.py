@@ -44,7 +44,7 @@ def first(chosen: EncoderSettings) -> Tensors:
 
 def head(seed: int = 0) -> dict[str, npt.NDArray[Any]]:
     random = np.random.default_rng(seed)
-    weights = random.normal(size=(32, LABELS)).astype(np.float32) * 0.2
+    weights = random.normal(size=(64, LABELS)).astype(np.float32) * 0.2
     return {"weights": weights, "bias": np.zeros(LABELS, np.float32)}
 
 

@@ -42,7 +42,7 @@ def cosines(one: Any, other: Any) -> Any:
 def on_cpu(artifact: Artifact) -> Any:
     """Embeddings by a session of its own, which no setting forbids."""
     ids, mask = padded(Tokens(artifact.tokenizer, 32)(TEXTS), artifact.meta.pad_id)
-    head = {"head/weights": np.zeros((32, 1), np.float32), "head/bias": np.zeros(1, np.float32)}
+    head = {"head/weights": np.zeros((64, 1), np.float32), "head/bias": np.zeros(1, np.float32)}
     session = onnxruntime.InferenceSession(str(artifact.graph), providers=["CPUExecutionProvider"])
     return session.run(["embedding"], {"ids": ids, "mask": mask} | head | artifact.trainable())[0]
 

@@ -97,7 +97,11 @@ def test_steps_on_a_thread(job: CascadeSettings) -> None:
         steady = build_trainer(job, executor=thread)
         learn(steady, taught[:8])
         snapshot = steady.snapshot()
-        log = learn(steady, taught[8:])
+        log: Log = []
+        for number, lesson in enumerate(taught[8:]):
+            log += learn(steady, [lesson])
+            if number % 4 == 0:
+                thread.submit(int).result()  # behind all rounds under way: they are done now
         assert sum(len(turns) for _, turns in log) > 1
         heir = repeat(job, snapshot, log, another)
         assert heir.snapshot() == steady.snapshot()

@@ -55,7 +55,7 @@ def test_batches_do_not_change_what_is_said(batch: int, written: Written) -> Non
 
 def test_weights_are_copied(written: Written) -> None:
     encoder, labels = open_encoder(written()), 3
-    weights = np.random.default_rng(0).normal(size=(32, labels)).astype(np.float32)
+    weights = np.random.default_rng(0).normal(size=(64, labels)).astype(np.float32)
     arrays = {"head/weights": weights, "head/bias": np.zeros(labels, np.float32)}
     bound = encoder.bind(arrays)
     before = encoder.classify(["good"], bound, labels)
