@@ -1,11 +1,12 @@
 """Replays the real data sets with one option of the encoder level or of its cascade at a time.
 
-    python -m benchmarks.encoder_options DATA_FOLDER MODEL exits|precision
+    python -m benchmarks.encoder_options DATA_FOLDER MODEL exits|pooling|precision
         [--sets isear ...] [--budgets low middle high] [--seeds 2] [--cache FOLDER]
 
-`exits` varies the risk at which an event may leave at the linear level, `precision` that of the
-encoder's graph. Data, seeds, budgets and remembered embeddings are as in encoder_runs.py;
-`precision` also measures the CPU time of a text under each, by turns, on one core.
+`exits` varies the risk at which an event may leave at the linear level, `pooling` the layers that
+the encoder's head reads, `precision` the numbers of its graph. Data, seeds, budgets and remembered
+embeddings are as in encoder_runs.py; `precision` also measures the CPU time of a text under each,
+by turns, on one core.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from benchmarks.encoder_runs import (
 )
 from benchmarks.recorded import DataSet, named, read
 from operators.levels.encoder.session import open_encoder
-from operators.settings import EncoderSettings
+from operators.settings import EncoderSettings, Pooling
 
 RISKS = (0.0, 0.01, 0.02, 0.05, 0.1)
 PRECISIONS = ("fp32", "int8")
@@ -42,7 +43,8 @@ def variants(option: str) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     if option == "exits":
         policies = {r: {"kind": "budgeted", "exit_risk": r} for r in RISKS}
         return {f"exit_risk {r}": ({"policy": policy}, {}) for r, policy in policies.items()}
-    return {precision: ({}, {"precision": precision}) for precision in PRECISIONS}
+    values = {"pooling": get_args(Pooling), "precision": PRECISIONS}[option]
+    return {value: ({}, {option: value}) for value in values}
 
 
 def cases(data: DataSet, options: argparse.Namespace) -> list[Case]:
@@ -90,7 +92,7 @@ def spread(milliseconds: dict[str, list[float]]) -> str:
 def main() -> None:
     """Run everything and print Markdown."""
     parser = arguments(__doc__)
-    parser.add_argument("option", choices=["exits", "precision"])
+    parser.add_argument("option", choices=["exits", "pooling", "precision"])
     options = parser.parse_args()
     chosen = named(options.sets)
     if options.option == "precision":

@@ -11,7 +11,7 @@ from benchmarks.study.cells import Cell, Result, read_result, write_result
 from benchmarks.study.embeddings import remembering
 from benchmarks.study.running import Context, cascade_levels, fingerprint, run_cell
 from benchmarks.study.sets import settings_of
-from benchmarks.study.streams import items
+from benchmarks.study.streams import chosen, items
 from operators.settings import EncoderSettings
 
 
@@ -35,7 +35,10 @@ def embed_all(cells: Sequence[Cell], context: Context) -> None:
     """Compute the embeddings that cells will read, so that no two processes do the same."""
     for name in dict.fromkeys(cell.set for cell in cells if cell.levels != "linear"):
         study = context.sets[name]
-        texts = [item.event.text for item in items(settings_of(study, {"policy": "paper"}))]
+        everything = items(settings_of(study, {"policy": "paper"}))
+        halves = {cell.half for cell in cells if cell.set == name}
+        read = [item for half in sorted(halves) for item in chosen(everything, half, "source", 0)]
+        texts = [item.event.text for item in read]
         for level in cascade_levels(study, context, "encoder"):
             settings = EncoderSettings.model_validate(level)
             remembering(settings, folder=context.cache, name=name).fill(texts)
