@@ -22,7 +22,7 @@ from operators.levels.port import Learner, SlowLearner, Tensors, prefixed, under
 from operators.policy.port import PREFIX, PolicyLearner
 from operators.records import Annotation, Audit
 
-SNAPSHOT_VERSION = 3
+SNAPSHOT_VERSION = 4
 _RECENT = 200  # annotations over which a level's agreement is averaged, exponentially
 
 

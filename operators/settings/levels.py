@@ -113,6 +113,11 @@ class EncoderSettings(Section):
     buffer: Annotated[int, Field(ge=1, le=100_000)] = 8192
     """Examples remembered to learn from; once it is full, rare labels keep theirs."""
 
+    @property
+    def parts(self) -> int:
+        """Means of layers that an embedding consists of."""
+        return 2 if self.pooling == "inner_and_last" else 1
+
     @model_validator(mode="after")
     def _precision(self) -> Self:
         if (self.precision, self.device) in (("int8", "cuda"), ("fp16", "cpu")):

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 
 from operators.levels.encoder.artifact import Artifact
-from operators.levels.encoder.export import load, top_parameters
 from operators.levels.encoder.head import FloatArray
+from operators.levels.encoder.pooled import load, top_parameters
 from operators.levels.encoder.tokens import Tokens, padded
 from operators.levels.encoder.tuning import LAYER, Batch, Round
 from operators.levels.port import Tensors, under

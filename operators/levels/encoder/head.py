@@ -6,23 +6,19 @@ a fit costs milliseconds, less than the steps that would come near it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 
 from model_store.errors import TensorMismatch
+from operators.levels.encoder.optimum import Labels, Matrix, optimum
+from operators.levels.encoder.parts import PartWeights
 from operators.levels.port import Probabilities, Tensors, expect
 from operators.levels.regression import softmax
 
 FloatArray = npt.NDArray[np.float32]
-Matrix = npt.NDArray[np.float64]
-_ITERATIONS = 60  # of L-BFGS at the most; a warm start needs about a quarter of them
-_TOLERANCE = 1e-4  # of the gradient of the summed loss: a probability's third digit
-_BIAS_PENALTY = 1.0  # keeps the bias finite of a label not met yet, and near what was adopted
-_SCALE_PRIOR = 20  # examples' worth of belief that all entries of an embedding spread alike
-_SMALLEST_SCALE = 1e-6  # of embeddings that are all zero
 
 
 class Head:
@@ -33,29 +29,28 @@ class Head:
     l2
         Penalty on the weights of embeddings that are scaled to variance 1, in terms of the logit:
         the inverse of the variance that a label's logit is expected to have. Not on the bias.
+    parts
+        Of equal length that an embedding consists of, one or two.
     """
 
-    def __init__(self, dimension: int, labels: int, l2: float) -> None:
+    def __init__(self, dimension: int, labels: int, l2: float, parts: int = 1) -> None:
         self._shape = (dimension + 1, labels)
         self._penalty = l2 * dimension
+        self._parts = PartWeights(dimension, parts)
         self.forget()
 
     def forget(self) -> None:
         """Know nothing: every label is as probable as the others."""
         self._matrix = np.zeros(self._shape)
         self._prior = np.zeros(self._shape)
+        self._parts.forget()
 
     def predict(self, embeddings: FloatArray) -> Probabilities:
         """Label probabilities, shape (rows, labels)."""
         weights, bias = self._published()
         return softmax(embeddings.astype(np.float64) @ weights + bias)
 
-    def fit(
-        self,
-        embeddings: FloatArray,
-        labels: npt.NDArray[np.intp],
-        weights: npt.NDArray[np.float64] | None = None,
-    ) -> None:
+    def fit(self, embeddings: FloatArray, labels: Labels, weights: Matrix | None = None) -> None:
         """Find the weights with the least penalised log loss on these examples.
 
         An example's weight says for how many it stands; without weights each stands for itself.
@@ -65,21 +60,18 @@ class Head:
         improbable, never impossible. Starting from the present weights saves iterations.
         """
         inputs = embeddings.astype(np.float64)
-        centre = inputs.mean(axis=0)
-        scale = _scale(inputs)
         share = np.ones(len(labels)) if weights is None else weights
-        prior = _to_scaled(self._prior, centre, scale)
-        found = minimize(
-            _objective,
-            _to_scaled(self._matrix, centre, scale).ravel(),
-            ((inputs - centre) / scale, labels, share, prior, self._penalty),
-            method="L-BFGS-B",
-            jac=True,
-            options={"maxiter": _ITERATIONS, "gtol": _TOLERANCE},
+        self._parts.review(inputs, labels, share, partial(self._fitted, self._prior))
+        entries = self._parts.entries()
+        self._matrix = self._fitted(self._matrix, inputs, labels, share, entries)
+
+    def _fitted(
+        self, start: Matrix, inputs: Matrix, labels: Labels, share: Matrix, entries: Matrix
+    ) -> Matrix:
+        prior, penalty = self._prior, self._penalty
+        return optimum(
+            inputs, labels, share, prior=prior, start=start, penalty=penalty, entries=entries
         )
-        self._matrix = found.x.reshape(self._shape)
-        self._matrix[:-1] /= scale[:, None]
-        self._matrix[-1] -= centre @ self._matrix[:-1]
 
     def _published(self) -> tuple[FloatArray, FloatArray]:
         # What is judged and learned from is what would be served: rounded to float32.
@@ -101,10 +93,12 @@ class Head:
         weights, bias = check_head(tensors, self._shape[0] - 1, self._shape[1])
         self._matrix = np.vstack([weights, bias]).astype(np.float64)
         self._prior = self._matrix.copy()
+        self._parts.forget()
 
     def snapshot(self) -> dict[str, npt.NDArray[Any]]:
-        """Weights, and what the penalty draws towards."""
-        return {"matrix": self._matrix.copy(), "prior": self._prior.copy()}
+        """Weights, what the penalty draws towards, and how much each part counts."""
+        state = {"matrix": self._matrix.copy(), "prior": self._prior.copy()}
+        return state | {"parts": self._parts.snapshot()}
 
     def restore(self, snapshot: Tensors) -> None:
         """Become the head that `snapshot` describes.
@@ -115,47 +109,8 @@ class Head:
             If that one has other embeddings or labels; the head stays what it was.
         """
         matrix, prior = (expect(snapshot, n, np.float64, self._shape) for n in ("matrix", "prior"))
+        self._parts.restore(expect(snapshot, "parts", np.float64, (2,)))
         self._matrix, self._prior = np.array(matrix), np.array(prior)
-
-
-def _scale(inputs: Matrix) -> Matrix:
-    """Spread of each entry; of few examples it is known so badly that their size has to do."""
-    size, count = float((inputs**2).mean()), len(inputs)
-    variance = (count * inputs.var(axis=0) + _SCALE_PRIOR * size) / (count + _SCALE_PRIOR)
-    return np.asarray(np.maximum(np.sqrt(variance), _SMALLEST_SCALE))
-
-
-def _to_scaled(matrix: Matrix, centre: Matrix, scale: Matrix) -> Matrix:
-    """The same head for embeddings from which `centre` was taken and which `scale` has divided."""
-    weights, bias = matrix[:-1], matrix[-1]
-    return np.vstack([weights * scale[:, None], bias + centre @ weights])
-
-
-def _objective(
-    flat: Matrix,
-    inputs: Matrix,
-    labels: npt.NDArray[np.intp],
-    share: Matrix,
-    prior: Matrix,
-    penalty: float,
-) -> tuple[float, Matrix]:
-    """Penalised log loss, summed over the examples, and its gradient."""
-    matrix = flat.reshape(inputs.shape[1] + 1, -1)
-    logits = inputs @ matrix[:-1] + matrix[-1]
-    logits -= logits.max(axis=1, keepdims=True)
-    rows = np.arange(len(labels))
-    error = np.exp(logits)
-    total = error.sum(axis=1, keepdims=True)
-    loss = float(share @ (np.log(total[:, 0]) - logits[rows, labels]))
-    error /= total
-    error[rows, labels] -= 1
-    error *= share[:, None]
-    away = matrix - prior
-    loss += 0.5 * penalty * float((away[:-1] ** 2).sum())
-    loss += 0.5 * _BIAS_PENALTY * float((away[-1] ** 2).sum())
-    by_weights = inputs.T @ error + penalty * away[:-1]
-    by_bias = error.sum(axis=0) + _BIAS_PENALTY * away[-1]
-    return loss, np.vstack([by_weights, by_bias]).ravel()
 
 
 def check_head(tensors: Tensors, dimension: int, labels: int) -> tuple[FloatArray, FloatArray]:

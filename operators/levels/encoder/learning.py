@@ -53,7 +53,7 @@ class EncoderLearner:
         self._encoder = encoder
         self._labels = labels
         self._tuning = tuning
-        self._head = Head(encoder.dimension, labels, settings.l2)
+        self._head = Head(encoder.dimension, labels, settings.l2, settings.parts)
         self._memory = Memory(
             encoder.dimension, labels, settings.buffer, seed, texts=tuning is not None
         )

@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 
 from operators.levels.encoder.artifact import GRAPH, META, obtain
 from operators.levels.encoder.errors import EncoderUnavailable
-from operators.levels.encoder.export import SCALE, load, top_parameters
+from operators.levels.encoder.pooled import SCALE, load, top_parameters
 from operators.levels.encoder.session import open_encoder
 from operators.levels.encoder.tokens import padded
 from operators.settings import EncoderSettings, TopLayers

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -9,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
+from model_store.errors import TensorMismatch
+from operators.levels.encoder import parts
 from operators.levels.encoder.head import Head
 
 FloatArray = npt.NDArray[np.float32]
@@ -109,3 +113,74 @@ def test_a_weight_is_as_good_as_so_many_copies() -> None:
     weighted.fit(np.tile(inputs, (2, 1)), np.tile(answers, 2), np.tile(copies / 2, 2))
     copied.fit(np.tile(inputs, (2, 1)), np.tile(answers, 2), np.concatenate([copies, 0 * copies]))
     assert weighted.predict(inputs) == pytest.approx(copied.predict(inputs), abs=2e-3)
+
+
+def layered(seed: int, *, told_by: int, count: int = 1200) -> tuple[FloatArray, IntArray]:
+    """Embeddings of two parts, of which one alone tells the labels apart."""
+    random = np.random.default_rng(seed)
+    inputs = random.normal(size=(count, 60)).astype(np.float32)
+    telling = inputs[:, 30 * told_by : 30 * told_by + 6] @ np.random.default_rng(2).normal(
+        size=(6, 3)
+    )
+    return inputs, (telling + 0.3 * random.normal(size=(count, 3))).argmax(1)
+
+
+@pytest.mark.parametrize("told_by", [0, 1])
+def test_the_part_that_tells_the_labels_apart_comes_to_count_more(told_by: int) -> None:
+    inputs, answers = layered(5, told_by=told_by)
+    plain, weighing = Head(60, 3, 0.4), Head(60, 3, 0.4, parts=2)
+    right = {}
+    for count in (63, 64, 128):
+        for head in (plain, weighing):
+            head.fit(inputs[:count], answers[:count])
+            right[head] = (head.predict(inputs[200:]).argmax(1) == answers[200:]).mean()
+        same = np.array_equal(plain.predict(inputs), weighing.predict(inputs))
+        assert same == (count == 63)  # too few to choose by
+    assert right[weighing] > right[plain] + 0.05
+
+
+def test_parts_that_are_as_good_count_alike() -> None:
+    inputs, answers = layered(5, told_by=0)
+    twice = np.hstack([inputs[:, :30], inputs[:, :30]])
+    plain, weighing = Head(60, 3, 0.4), Head(60, 3, 0.4, parts=2)
+    for head in (plain, weighing):
+        head.fit(twice[:300], answers[:300])
+    assert weighing.predict(twice) == pytest.approx(plain.predict(twice), abs=1e-2)
+
+
+def test_the_weights_of_parts_outlast_a_restore_and_not_a_rollback() -> None:
+    inputs, answers = layered(5, told_by=1)
+    head, heir, back = (Head(60, 3, 0.4, parts=2) for _ in range(3))
+    head.fit(inputs[:100], answers[:100])
+    heir.restore(head.snapshot())
+    back.adopt(head.tensors())
+    for one in (head, heir):
+        one.fit(inputs[:120], answers[:120])  # too few more to choose anew
+    assert np.array_equal(heir.predict(inputs), head.predict(inputs))
+    assert back.snapshot()["parts"].tolist() == [1.0, 0.0]
+
+
+def test_a_head_of_other_embeddings_is_refused_on_restore() -> None:
+    head, other = Head(5, 3, 0.4), Head(6, 3, 0.4)
+    other.fit(*examples(20, dimension=6))
+    before = other.tensors()
+    with pytest.raises(TensorMismatch, match="matrix"):
+        other.restore(head.snapshot())
+    assert all(np.array_equal(other.tensors()[name], before[name]) for name in before)
+
+
+def test_many_examples_choose_by_a_sample_and_then_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    plain = parts.log_loss
+
+    def counting(matrix: Any, inputs: Any, *rest: Any) -> float:
+        read.append(len(inputs))
+        return plain(matrix, inputs, *rest)
+
+    monkeypatch.setattr(parts, "log_loss", counting)
+    inputs, answers = layered(5, told_by=1, count=3000)
+    head = Head(60, 3, 0.4, parts=2)
+    head.fit(inputs[:1500], answers[:1500])
+    assert sum(read) == 3 * 1024
+    head.fit(inputs, answers)
+    assert sum(read) == 3 * 1024
