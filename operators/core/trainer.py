@@ -270,7 +270,7 @@ class Trainer:
         Raises
         ------
         ValueError
-            If it was written by a version with another layout.
+            If it was written by a version with another layout, or for other levels.
         """
         state: Tensors = safetensors.load(snapshot)
         counts = msgspec.json.decode(state["counts"].tobytes(), type=Counts)
@@ -281,7 +281,15 @@ class Trainer:
             )
             raise ValueError(message)
         for learner in self._learners:
-            learner.restore(under(learner.name, state))
+            try:
+                learner.restore(under(learner.name, state))
+            except TensorMismatch as error:
+                message = (
+                    f"the trainer's state does not fit level {learner.name!r} (tensor "
+                    f"{error.name!r}): restore it with the level's settings and the task's "
+                    "labels as they were when it was written, or start without it"
+                )
+                raise ValueError(message) from error
         self._policy.restore(under(PREFIX, state))
         if self._evidence is not None and "evidence" in state:
             self._evidence.restore(state["evidence"].tobytes())

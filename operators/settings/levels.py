@@ -99,8 +99,9 @@ class EncoderSettings(Section):
     beginning (a quarter of them) and the end are read."""
     pooling: Pooling = "inner_and_last"
     """Layers whose means over the tokens the head reads: the `last`, or `inner_and_last`, beside it
-    one two thirds of the way up: it knows more of what the model was not trained for, at no cost
-    but a head twice as wide."""
+    one two thirds of the way up, which knows more of what the model was not trained for. A text
+    costs the same; the head is twice as wide, and what the trainer remembers of a text twice as
+    long. The head weighs the two as labels come in."""
     top_layers: TopLayers = 0
     """Top transformer layers that are fine-tuned beside the head. 0: the head alone, which needs
     no torch while learning. `all`: the whole encoder with its word embeddings; each release then

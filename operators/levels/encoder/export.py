@@ -105,7 +105,13 @@ def _trace(pooled: Pooled, path: Path, vocabulary: int) -> int:
     ids = torch.arange(16).reshape(2, 8) % vocabulary
     mask = torch.ones_like(ids)
     mask[1, 5:] = 0
-    dimension = pooled(ids, mask).shape[1]
+    try:
+        dimension = pooled(ids, mask).shape[1]
+    except (RuntimeError, TypeError) as error:  # no inner states, or of another length
+        raise EncoderUnavailable(
+            f"The layers of this encoder can not be read side by side: {error}.",
+            "set `pooling: last`.",
+        ) from error
     head = torch.zeros(dimension, _LABELS), torch.zeros(_LABELS)
     names = ["ids", "mask", "head/weights", "head/bias"]
     with warnings.catch_warnings():

@@ -1,6 +1,6 @@
 """The learning half of the encoder level: a head on embeddings, and top layers if asked for.
 
-The head is useful after tens of labels; a fit of it costs milliseconds and needs no torch.
+The head is useful after tens of labels; a fit of it needs no torch.
 Fine-tuning the top layers is the slow part, done beside it by a `Tuning` where there is one.
 """
 

@@ -56,9 +56,9 @@ def optimum(
     return matrix
 
 
-def log_loss(matrix: Matrix, inputs: Matrix, labels: Labels, share: Matrix) -> float:
-    """Log loss of these examples, summed."""
-    return _loss(inputs @ matrix[:-1] + matrix[-1], labels, share)[0]
+def log_losses(matrix: Matrix, inputs: Matrix, labels: Labels, share: Matrix) -> Matrix:
+    """Log loss of each of these examples, times its share."""
+    return _losses(inputs @ matrix[:-1] + matrix[-1], labels, share)[0]
 
 
 def _spread(inputs: Matrix) -> Matrix:
@@ -79,8 +79,9 @@ def _objective(
 ) -> tuple[float, Matrix]:
     """Penalised log loss, summed over the examples, and its gradient."""
     matrix = flat.reshape(inputs.shape[1] + 1, -1)
-    loss, error = _loss(inputs @ matrix[:-1] + matrix[-1], labels, share)
+    losses, error = _losses(inputs @ matrix[:-1] + matrix[-1], labels, share)
     away = matrix - prior
+    loss = float(losses.sum())
     loss += 0.5 * penalty * float((away[:-1] ** 2).sum())
     loss += 0.5 * _BIAS_PENALTY * float((away[-1] ** 2).sum())
     by_weights = inputs.T @ error + penalty * away[:-1]
@@ -88,14 +89,14 @@ def _objective(
     return loss, np.vstack([by_weights, by_bias]).ravel()
 
 
-def _loss(logits: Matrix, labels: Labels, share: Matrix) -> tuple[float, Matrix]:
-    """Log loss, and its gradient by the logits; these are overwritten."""
+def _losses(logits: Matrix, labels: Labels, share: Matrix) -> tuple[Matrix, Matrix]:
+    """Log loss of each example, and its gradient by the logits; these are overwritten."""
     logits -= logits.max(axis=1, keepdims=True)
     rows = np.arange(len(labels))
     error = np.exp(logits)
     total = error.sum(axis=1, keepdims=True)
-    loss = float(share @ (np.log(total[:, 0]) - logits[rows, labels]))
+    losses = share * (np.log(total[:, 0]) - logits[rows, labels])
     error /= total
     error[rows, labels] -= 1
     error *= share[:, None]
-    return loss, error
+    return losses, error

@@ -13,7 +13,7 @@ from operators.levels.encoder.errors import EncoderUnavailable
 from operators.settings import Pooling, TopLayers
 
 SCALE = 8.0  # an embedding of length 1 would have a linear head learn slowly at usual rates
-_INNER = 2 / 3  # of the layers lie below the one that is read beside the last
+_INNER = 2 / 3  # of the way up lies the layer that is read beside the last
 _UNUSED = re.compile(r"(?:^|\.)pooler\.")  # a base model may lack it: means are taken here
 _LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 
@@ -34,10 +34,11 @@ class Pooled(torch.nn.Module):
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Embeddings, shape (texts, dimension)."""
         said = self.base(input_ids=ids, attention_mask=mask, output_hidden_states=True)
-        last, each = said.last_hidden_state, said.hidden_states  # the words' own come first
-        inner = each[round((len(each) - 1) * _INNER)]
-        read = [last] if self._pooling == "last" else [inner, last]
-        counted = mask.unsqueeze(-1).to(last.dtype)
+        read = [said.last_hidden_state]
+        if self._pooling == "inner_and_last":
+            each = said.hidden_states  # the words' own come first
+            read.insert(0, each[round((len(each) - 1) * _INNER)])
+        counted = mask.unsqueeze(-1).to(read[-1].dtype)
         means = [(hidden * counted).sum(1) / counted.sum(1) for hidden in read]
         parts = [torch.nn.functional.normalize(mean, dim=1) for mean in means]
         return SCALE / math.sqrt(len(parts)) * torch.cat(parts, dim=1)

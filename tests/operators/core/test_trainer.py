@@ -222,6 +222,16 @@ def test_a_snapshot_of_another_version_is_refused_with_advice() -> None:
     assert fresh.annotations == 0
 
 
+def test_a_snapshot_of_a_level_with_other_settings_is_refused_with_advice() -> None:
+    trainer = build_trainer(chosen())
+    learn(trainer, [3])
+    narrower = _TWO[0].features.model_copy(update={"bits": _TWO[0].features.bits - 4})
+    changed = (_TWO[0].model_copy(update={"features": narrower}), *_TWO[1:])
+    said = rf"does not fit level '{_TWO[0].name}'.*restore it with the level's settings"
+    with pytest.raises(ValueError, match=said):
+        build_trainer(chosen(changed)).restore(trainer.snapshot())
+
+
 def test_a_snapshot_is_no_pickle() -> None:
     trainer = build_trainer(chosen(paper=True))
     learn(trainer, [9])

@@ -63,11 +63,12 @@ def test_torch_and_onnx_agree_on_random_weights(
         assert np.abs(untouched - expected).max() > 0.1
 
 
-@pytest.mark.parametrize("kind", ["bert", "mpnet", "distilbert", "albert", "modernbert"])
+@pytest.mark.parametrize("kind", ["bert", "mpnet", "albert", "modernbert"])
+@pytest.mark.parametrize(("depth", "inner_layer"), [(2, 1), (6, 4)])
 def test_the_head_reads_the_means_of_an_inner_layer_and_of_the_last(
-    kind: str, tmp_path: Path, cache: Path
+    kind: str, depth: int, inner_layer: int, tmp_path: Path, cache: Path
 ) -> None:
-    model = tiny.make(tmp_path, kind)
+    model = tiny.make(tmp_path, kind, num_hidden_layers=depth)
     both, last = (
         open_encoder(tiny.written(model, cache, pooling=pooling)).embed([TEXTS[1]], {})[0]
         for pooling in ("inner_and_last", "last")
@@ -75,7 +76,10 @@ def test_the_head_reads_the_means_of_an_inner_layer_and_of_the_last(
     tokens = open_encoder(tiny.written(model, cache)).tokens([TEXTS[1]])
     with torch.no_grad():
         said = AutoModel.from_pretrained(model)(torch.tensor(tokens), output_hidden_states=True)
-    means = [said.hidden_states[1][0].mean(0).numpy(), said.last_hidden_state[0].mean(0).numpy()]
+    means = [
+        said.hidden_states[inner_layer][0].mean(0).numpy(),
+        said.last_hidden_state[0].mean(0).numpy(),
+    ]
     inner, end = (SCALE * mean / np.linalg.norm(mean) for mean in means)
     assert np.abs(last - end).max() < 1e-4
     assert np.abs(both - np.concatenate([inner, end]) / 2**0.5).max() < 1e-4
@@ -108,6 +112,13 @@ def test_an_architecture_that_can_not_be_exported_is_named(
 ) -> None:
     with pytest.raises(EncoderUnavailable, match=r"fnet model .* can not be exported.*such as"):
         obtain(tiny.written(tiny.make(tmp_path, "fnet"), cache))
+
+
+def test_layers_that_can_not_stand_side_by_side_are_named(tmp_path: Path, cache: Path) -> None:
+    model = tiny.make(tmp_path, "canine")  # whose inner layers have fewer positions than the last
+    with pytest.raises(EncoderUnavailable, match=r"side by side.*set `pooling: last`"):
+        obtain(tiny.written(model, cache))
+    assert obtain(tiny.written(model, cache, pooling="last")).meta.dimension == 32
 
 
 def test_frozen_layers_are_not_inputs(written: Written) -> None:

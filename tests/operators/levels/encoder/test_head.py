@@ -119,14 +119,20 @@ def layered(seed: int, *, told_by: int, count: int = 1200) -> tuple[FloatArray, 
     """Embeddings of two parts, of which one alone tells the labels apart."""
     random = np.random.default_rng(seed)
     inputs = random.normal(size=(count, 60)).astype(np.float32)
-    telling = inputs[:, 30 * told_by : 30 * told_by + 6] @ np.random.default_rng(2).normal(
-        size=(6, 3)
-    )
-    return inputs, (telling + 0.3 * random.normal(size=(count, 3))).argmax(1)
+    telling = inputs[:, 30 * told_by : 30 * told_by + 6]
+    logits = telling @ np.random.default_rng(2).normal(size=(6, 3))
+    return inputs, (logits + 0.3 * random.normal(size=(count, 3))).argmax(1)
 
 
-@pytest.mark.parametrize("told_by", [0, 1])
-def test_the_part_that_tells_the_labels_apart_comes_to_count_more(told_by: int) -> None:
+def first_counts(head: Head) -> float:
+    """How much the first part counts, where the last counts 1."""
+    return float(head.snapshot()["parts"][0])
+
+
+@pytest.mark.parametrize(("told_by", "first"), [(0, 3), (1, 1 / 3)])
+def test_the_part_that_tells_the_labels_apart_comes_to_count_more(
+    told_by: int, first: float
+) -> None:
     inputs, answers = layered(5, told_by=told_by)
     plain, weighing = Head(60, 3, 0.4), Head(60, 3, 0.4, parts=2)
     right = {}
@@ -136,6 +142,7 @@ def test_the_part_that_tells_the_labels_apart_comes_to_count_more(told_by: int) 
             right[head] = (head.predict(inputs[200:]).argmax(1) == answers[200:]).mean()
         same = np.array_equal(plain.predict(inputs), weighing.predict(inputs))
         assert same == (count == 63)  # too few to choose by
+    assert first_counts(weighing) == first
     assert right[weighing] > right[plain] + 0.05
 
 
@@ -148,16 +155,47 @@ def test_parts_that_are_as_good_count_alike() -> None:
     assert weighing.predict(twice) == pytest.approx(plain.predict(twice), abs=1e-2)
 
 
+def test_nearly_all_examples_of_one_label_leave_the_parts_alike() -> None:
+    inputs, answers = layered(5, told_by=0, count=64)
+    head = Head(60, 3, 0.4, parts=2)
+    head.fit(inputs, np.where(np.arange(64) == 7, answers, 1))
+    assert first_counts(head) == 1
+
+
+def test_parts_are_weighed_by_what_examples_stand_for() -> None:
+    by_first, by_last = layered(5, told_by=0, count=200), layered(6, told_by=1, count=200)
+    inputs, answers = (np.concatenate(pair) for pair in zip(by_first, by_last, strict=True))
+    chosen = []
+    for share in (0.05, 20):
+        head = Head(60, 3, 0.4, parts=2)
+        head.fit(inputs, answers, np.repeat([1.0, share], 200))
+        chosen.append(first_counts(head))
+    assert chosen == [3, pytest.approx(1 / 3)]
+
+
+def test_parts_are_weighed_anew_when_twice_as_many_were_seen() -> None:
+    by_first, by_last = layered(5, told_by=0), layered(6, told_by=1)
+    head = Head(60, 3, 0.4, parts=2)
+    head.fit(by_first[0][:100], by_first[1][:100])
+    stood_for = np.full(100, 1.98)  # a memory of 100 that saw 198
+    head.fit(by_last[0][:100], by_last[1][:100], stood_for)
+    assert first_counts(head) == 3
+    head.fit(by_last[0][:100], by_last[1][:100], stood_for * 1.02)
+    assert first_counts(head) == pytest.approx(1 / 3)
+
+
 def test_the_weights_of_parts_outlast_a_restore_and_not_a_rollback() -> None:
-    inputs, answers = layered(5, told_by=1)
+    (inputs, answers), (other, others) = layered(5, told_by=1), layered(5, told_by=0)
     head, heir, back = (Head(60, 3, 0.4, parts=2) for _ in range(3))
     head.fit(inputs[:100], answers[:100])
+    assert first_counts(head) == pytest.approx(1 / 3)
     heir.restore(head.snapshot())
     back.adopt(head.tensors())
     for one in (head, heir):
-        one.fit(inputs[:120], answers[:120])  # too few more to choose anew
+        one.fit(other[:120], others[:120])  # too few more to choose anew
+    assert first_counts(heir) == first_counts(head) == pytest.approx(1 / 3)
     assert np.array_equal(heir.predict(inputs), head.predict(inputs))
-    assert back.snapshot()["parts"].tolist() == [1.0, 0.0]
+    assert first_counts(back) == 1
 
 
 def test_a_head_of_other_embeddings_is_refused_on_restore() -> None:
@@ -169,18 +207,19 @@ def test_a_head_of_other_embeddings_is_refused_on_restore() -> None:
     assert all(np.array_equal(other.tensors()[name], before[name]) for name in before)
 
 
-def test_many_examples_choose_by_a_sample_and_then_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_choice_looks_at_a_bounded_number_of_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    plain = parts.log_loss
+    plain = parts.log_losses
 
-    def counting(matrix: Any, inputs: Any, *rest: Any) -> float:
+    def counting(matrix: Any, inputs: Any, *rest: Any) -> Any:
         read.append(len(inputs))
         return plain(matrix, inputs, *rest)
 
-    monkeypatch.setattr(parts, "log_loss", counting)
+    monkeypatch.setattr(parts, "log_losses", counting)
     inputs, answers = layered(5, told_by=1, count=3000)
-    head = Head(60, 3, 0.4, parts=2)
-    head.fit(inputs[:1500], answers[:1500])
+    Head(60, 3, 0.4, parts=2).fit(inputs, answers)
     assert sum(read) == 3 * 1024
-    head.fit(inputs, answers)
-    assert sum(read) == 3 * 1024
+    read.clear()
+    wide = np.repeat(inputs[:500], 50, axis=1)
+    Head(3000, 60, 0.4, parts=2).fit(wide, answers[:500])
+    assert sum(read) == 3 * (16_000_000 // (3001 * 60))

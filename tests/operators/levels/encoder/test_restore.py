@@ -95,10 +95,10 @@ def test_steps_on_a_thread(job: CascadeSettings) -> None:
     taught = lessons([7] * 24)
     with ThreadPoolExecutor(1) as thread, ThreadPoolExecutor(1) as another:
         steady = build_trainer(job, executor=thread)
-        learn(steady, taught[:8])
+        learn(steady, taught[:12])  # so many that the heads have weighed their parts
         snapshot = steady.snapshot()
         log: Log = []
-        for number, lesson in enumerate(taught[8:]):
+        for number, lesson in enumerate(taught[12:]):
             log += learn(steady, [lesson])
             if number % 4 == 0:
                 thread.submit(int).result()  # behind all rounds under way: they are done now

@@ -29,6 +29,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "deberta-v2": {},
     "modernbert": {},
     "fnet": {},
+    "canine": {"downsampling_rate": 2, "local_transformer_stride": 16},
 }
 """What each architecture's configuration wants beyond the usual."""
 
@@ -48,7 +49,9 @@ def tokenizer() -> Tokenizer:
     return made
 
 
-def make(folder: Path, kind: str = "bert", seed: int = 0, *, head: bool = False) -> Path:
+def make(
+    folder: Path, kind: str = "bert", seed: int = 0, *, head: bool = False, **changes: int
+) -> Path:
     """Write a base model of an architecture into a folder, or one that classifies sequences."""
     torch.manual_seed(seed)
     words = tokenizer()
@@ -61,7 +64,7 @@ def make(folder: Path, kind: str = "bert", seed: int = 0, *, head: bool = False)
         "max_position_embeddings": MAX_TOKENS,
         "pad_token_id": 0,
     }
-    config = AutoConfig.for_model(kind, **shape | SHAPES[kind])
+    config = AutoConfig.for_model(kind, **shape | SHAPES[kind] | changes)
     made = AutoModelForSequenceClassification if head else AutoModel
     model: Any = made.from_config(config)
     for name, parameter in model.named_parameters():
