@@ -32,6 +32,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "canine": {"downsampling_rate": 2, "local_transformer_stride": 16},
 }
 """What each architecture's configuration wants beyond the usual."""
+REFUSED = ("fnet", "canine")
+"""Those that can not be exported with the default settings."""
 
 
 def tokenizer() -> Tokenizer:
